@@ -1,0 +1,57 @@
+"""The typed records that leave `source.py`: a person, and the questions about that person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mllmu_tasks.benchmark import Modality, Task
+
+LETTERS = ("A", "B", "C", "D")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One benchmark question.
+
+    index: position in the person's list of this task and modality, from 0, unaffected by skipping.
+    text: the question as stored; a cloze question holds the blank `__`.
+    gold: a letter for classification, else the text; "" if the data has none.
+    options: letter -> text in stored order (None where the data lacks the option); () if not classification.
+    defect: why this question cannot be scored, or None.
+    """
+
+    task: Task
+    modality: Modality
+    index: int
+    text: str
+    gold: str
+    options: tuple[tuple[str, str | None], ...] = ()
+    defect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One row of a config, without its image bytes.
+
+    row: position in the config's table. images: how many images the row holds (0 if none is stored).
+    biography: the parsed JSON object, {} if the text is no JSON object (kept in `biography_text`).
+    question / answer: the row's description prompt and its long answer, "" if absent.
+    """
+
+    id: str
+    config: str
+    row: int
+    images: int
+    questions: tuple[Question, ...]
+    biography: dict
+    biography_text: str = ""
+    question: str = ""
+    answer: str = ""
+
+    @property
+    def name(self) -> str:
+        """The person's name if the biography has one, else ""."""
+        return str(self.biography.get("Name") or "")
+
+    def of(self, task: Task, modality: Modality) -> Iterator[Question]:
+        """Questions of one task and modality, in stored order, defective ones included."""
+        return (q for q in self.questions if q.task is task and q.modality is modality)

@@ -1,0 +1,64 @@
+"""The choices that static task YAMLs cannot carry: MLLMU_DATA, MLLMU_SEED, MLLMU_SHOTS, MLLMU_SHOT_QUESTIONS."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllmu_tasks.benchmark import Task
+from mllmu_tasks.errors import UserError
+
+DEFAULT_DATA = "MLLMMU/MLLMU-Bench"
+
+
+def cache_folder() -> Path:
+    """Where this package keeps what it can rebuild: MLLMU_CACHE, default ~/.cache/mllmu."""
+    return Path(os.environ.get("MLLMU_CACHE") or Path.home() / ".cache" / "mllmu")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides which questions are asked.
+
+    data: hub id, folder in the hub layout, or `mini`.
+    seed: the S of the official `random.seed(S)` before each evaluation function.
+    shots: people shown before (classification, cloze) questions.
+    shot_questions: at most this many shot questions in one prompt; None shows all.
+    """
+
+    data: str = DEFAULT_DATA
+    seed: int = 0
+    shots: tuple[int, int] = (1, 2)
+    shot_questions: int | None = None
+
+    def shot_people(self, task: Task) -> int:
+        return {Task.CLASSIFICATION: self.shots[0], Task.CLOZE: self.shots[1], Task.GENERATION: 0}[task]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises UserError for a value that does not parse."""
+        questions = environ.get("MLLMU_SHOT_QUESTIONS", "").strip()
+        return cls(
+            data=environ.get("MLLMU_DATA", "").strip() or DEFAULT_DATA,
+            seed=_whole("MLLMU_SEED", environ.get("MLLMU_SEED", "").strip() or "0"),
+            shots=_shots(environ.get("MLLMU_SHOTS", "").strip() or "1,2"),
+            shot_questions=_whole("MLLMU_SHOT_QUESTIONS", questions) if questions else None,
+        )
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise UserError(f"{name}='{text}' is not a whole number of 0 or more.")
+    return int(text)
+
+
+def _shots(text: str) -> tuple[int, int]:
+    counts = [_whole("MLLMU_SHOTS", part.strip()) for part in text.split(",")]
+    if counts == [0]:
+        return (0, 0)
+    if len(counts) != 2:
+        raise UserError(
+            f"MLLMU_SHOTS='{text}' needs two counts, <people for classification>,<people for cloze>, "
+            "for example 1,2; a single 0 means zero-shot everywhere."
+        )
+    return (counts[0], counts[1])
