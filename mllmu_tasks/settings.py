@@ -1,4 +1,4 @@
-"""The choices that static task YAMLs cannot carry: MLLMU_DATA, MLLMU_SEED, MLLMU_SHOTS, MLLMU_SHOT_QUESTIONS."""
+"""The choices that static task YAMLs cannot carry, read from MLLMU_DATA, _SEED, _SHOTS, _SHOT_QUESTIONS."""
 
 import os
 from collections.abc import Mapping

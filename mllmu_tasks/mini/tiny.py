@@ -1,4 +1,4 @@
-"""A LLaVA of about one million parameters, its tokenizer trained on the spot: the model of the mini benchmark.
+"""A LLaVA of about one million parameters, its tokenizer trained on the spot, for the mini benchmark.
 
 It is an ordinary `LlavaForConditionalGeneration` with an ordinary `LlavaProcessor` and a chat template in the
 style of LLaVA-1.5 (`USER: <image>\\n... ASSISTANT: ...</s>`), so plain `from_pretrained` opens it.
@@ -29,7 +29,7 @@ CHAT_TEMPLATE = (
     "{% if part['type'] == 'image' %}{{ '<image>\n' }}{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}"
     "{{ eos_token if message['role'] == 'assistant' else '\n' }}{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT: ' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 
 
@@ -50,7 +50,7 @@ class TinyShape:
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that prepends `<s>`, trained on `texts` (order decides ties: pass a list)."""
+    """A byte-level BPE tokenizer that prepends `<s>`, trained on `texts` (order decides ties)."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
