@@ -1,0 +1,147 @@
+"""lmms-eval's output folders -> typed runs, out of `*_results.json` and `*_samples_*.jsonl` alone."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mllmu_tasks.benchmark import Leaf
+from mllmu_tasks.errors import UserError
+
+RESULTS_SUFFIX = "_results.json"
+FACTS_METRIC = "mllmu_facts,none"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One scored question as logged by lmms-eval (see `scoring.py` for the fields)."""
+
+    leaf: Leaf
+    person: str
+    question_index: int
+    score: float
+    prediction: str
+    gold: str
+    answered: bool
+    parsed: bool
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One lmms-eval run: what was evaluated, with which settings, and every scored question.
+
+    facts: leaf name -> the settings in force (data, hash, seed, shots, ...), as the task recorded them.
+    """
+
+    file: Path
+    model: str
+    model_args: str
+    date: str
+    limit: float | None
+    facts: dict[str, dict]
+    leaves: tuple[Leaf, ...]
+    samples: tuple[Sample, ...]
+    other_results: dict[str, dict] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Folder name of the adapter or model that was evaluated, else the model's id."""
+        for key in ("peft", "pretrained", "answers"):
+            match = re.search(rf"(?:^|,){key}=([^,]*)", self.model_args)
+            if match and match[1]:
+                return Path(match[1]).name or match[1]
+        return self.model
+
+    @property
+    def answered_rate(self) -> float | None:
+        return sum(s.answered for s in self.samples) / len(self.samples) if self.samples else None
+
+
+def load_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """Every run with at least one MLLMU leaf below the given folders or results files, oldest first.
+
+    Raises UserError if a path does not exist, holds no results of MLLMU tasks, or a file does not parse.
+    """
+    runs = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"'{path}' does not exist; give the --output_path of an lmms-eval run.")
+        files = [path] if path.is_file() else sorted(path.rglob(f"*{RESULTS_SUFFIX}"))
+        found = [run for run in map(load_run, files) if run.leaves]
+        if not found:
+            raise UserError(
+                f"'{path}' holds no results of MLLMU tasks; lmms-eval ends with exit code 0 even when a run "
+                "failed, so read its log, and run it with --log_samples --output_path."
+            )
+        runs += found
+    return runs
+
+
+def load_run(file: Path) -> Run:
+    """One `*_results.json` with the sample files of the same date beside it. Raises UserError."""
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        scores = results["results"]
+        config = results.get("config") or {}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(f"'{file}' is no results file of lmms-eval ({error}).") from error
+    leaves, other = [], {}
+    for task, values in scores.items():
+        try:
+            leaves.append(Leaf.parse(task))
+        except ValueError:
+            if not task.startswith("mllmu"):
+                other[task] = values
+    date = file.name.removesuffix(RESULTS_SUFFIX)
+    samples = []
+    for leaf in leaves:
+        samples += _samples(file.with_name(f"{date}_samples_{leaf.name}.jsonl"), leaf)
+    return Run(
+        file=file,
+        model=str(config.get("model", "")),
+        model_args=str(config.get("model_args") or ""),
+        date=date,
+        limit=config.get("limit"),
+        facts={leaf.name: _facts(scores[leaf.name]) for leaf in leaves},
+        leaves=tuple(leaves),
+        samples=tuple(samples),
+        other_results=other,
+    )
+
+
+def _facts(values: dict) -> dict:
+    text = values.get(FACTS_METRIC)
+    return json.loads(text) if isinstance(text, str) and text.startswith("{") else {}
+
+
+def _samples(file: Path, leaf: Leaf) -> list[Sample]:
+    if not file.exists():
+        raise UserError(f"'{file}' is missing; run lmms-eval with --log_samples.")
+    samples = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            if row.get("person") is None:  # the placeholder of a leaf that has no question to ask
+                continue
+            samples.append(
+                Sample(
+                    leaf=leaf,
+                    person=row["person"],
+                    question_index=row["question_index"],
+                    score=float(row["score"]),
+                    prediction=row["prediction"],
+                    gold=row["gold"],
+                    answered=bool(row["answered"]),
+                    parsed=bool(row["parsed"]),
+                    metrics={k: float(v) for k, v in row.items() if k.startswith("mllmu_") and _number(v)},
+                )
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"'{file}' line {number} is no scored MLLMU question ({error!r}).") from error
+    return samples
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

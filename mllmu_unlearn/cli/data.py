@@ -1,0 +1,46 @@
+"""`mllmu data`: what a data set holds, what is wrong with it, and mini benchmarks of any size."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mllmu_tasks.errors import UserError
+
+app = typer.Typer(help="Look at a data set, check it, or make a mini benchmark.", no_args_is_help=True)
+
+Data = Annotated[str, typer.Argument(help="Hub id, folder in the hub layout, or mini. Default: MLLMU_DATA.")]
+
+
+@app.command()
+def info(data: Data = "") -> None:
+    """Print the questions per config, split, task and modality, and every defect. Exits 0."""
+    _print_report(data)
+
+
+@app.command()
+def validate(data: Data = "") -> None:
+    """Like info; exits 2 if the data set is structurally wrong."""
+    if _print_report(data):
+        raise typer.Exit(2)
+
+
+@app.command()
+def mini(
+    out: Annotated[Path, typer.Option(help="The folder to make; it must not exist.")],
+    people: Annotated[int, typer.Option(help="Fictitious people.", min=20)] = 60,
+    celebrities: Annotated[int, typer.Option(help="'Real' people.", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="Equal seeds make equal people.")] = 0,
+) -> None:
+    """Make a mini benchmark of drawn people, in the layout of the hub data set."""
+    from mllmu_tasks.mini import write
+
+    if out.exists():
+        raise UserError(f"'{out}' exists already; choose another --out or remove it.")
+    write(out, people=people, seed=seed, celebrities=celebrities)
+    print(f"{people} people and {celebrities} celebrities in {out}; use it with MLLMU_DATA={out}")
+
+
+def _print_report(data: str) -> int:
+    """Print the report of a data set; returns how many structural errors it has."""
+    raise NotImplementedError

@@ -1,0 +1,161 @@
+"""`mllmu demo`: mini benchmark, vanilla, retain-only, five methods, one table; resumable."""
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from mllmu_unlearn.demo.stages import Runner, Stage, write_whole
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("demo", help="Unlearn nine people of the mini benchmark with five methods; print one table.")(
+        demo
+    )
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Adapters, results and logs go here.")] = Path("mllmu-demo"),
+    from_scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="Train base, vanilla and retain-only here, too (20 minutes)."),
+    ] = False,
+) -> None:
+    from mllmu_unlearn.demo.plan import METHODS, MODELS, Layout, evaluation_command, plan, unlearning_command
+
+    began = time.monotonic()
+    layout = Layout(out)
+    rows = (*MODELS, *METHODS)
+    workers, threads = _workers()
+    console = Console()
+    console.print(
+        f"mllmu demo: everything goes to {out} (logs in {out / 'logs'}); Ctrl-C keeps what is finished."
+    )
+    write_whole(
+        out / "commands.sh",
+        "\n".join(
+            [
+                *(unlearning_command(layout, m) for m in METHODS),
+                *(evaluation_command(layout, r) for r in rows),
+            ]
+        )
+        + "\n",
+    )
+    try:
+        models = _models(layout, from_scratch)
+        stages = plan(layout, models=models, threads=threads)
+        with _Display(console, len(stages)) as display:
+            seconds = Runner(stages, out, display, workers).run()
+    except KeyboardInterrupt:
+        console.print(f"\nStopped. Finished stages are kept in {out}; the same command goes on from there.")
+        raise typer.Exit(130) from None
+    _show(console, layout, rows, seconds)
+    console.print(f"{time.monotonic() - began:.0f} s. Adapters, results and the commands of every row: {out}")
+
+
+def _show(console: Console, layout, rows: tuple[str, ...], seconds: dict[str, float]) -> None:
+    from mllmu_tasks.results.runs import load_runs
+    from mllmu_tasks.results.table import cells, render
+    from mllmu_unlearn.demo.plan import METHODS, evaluation_command
+
+    found = [c for row in rows for c in cells(load_runs([layout.results(row)])[-1], name=row)]
+    write_whole(layout.home / "table.md", render(found, "markdown") + "\n")
+    write_whole(layout.home / "table.json", render(found, "json") + "\n")
+    print(render(found, "text"))
+    console.print(
+        "Mean score, ± standard error clustered by person. cls and cloze are accuracies, gen is ROUGE-L;\n"
+        "image and text pooled. Forget and test should fall to retain_only, retain and real stay at vanilla."
+    )
+    console.print("\nThe command of each row:")
+    for row in rows:
+        training = f" (unlearning took {seconds[f'unlearn-{row}']:.0f} s)" if row in METHODS else ""
+        console.print(f"\n# {row}{training}")
+        console.print(evaluation_command(layout, row), soft_wrap=True, highlight=False)
+
+
+def _models(layout, from_scratch: bool) -> str:
+    """Put the checkpoints in place; returns a hash of their weights."""
+    from mllmu_unlearn.demo.plan import MODELS
+
+    if from_scratch:
+        from mllmu_unlearn.scratch import rebuild
+
+        rebuild(layout.home / "models")
+    else:
+        from mllmu_tasks.mini import checkpoint
+
+        for name in MODELS:
+            if _digest(layout.model(name)) != _digest(checkpoint(name)):
+                shutil.rmtree(layout.model(name), ignore_errors=True)
+                shutil.copytree(checkpoint(name), layout.model(name))
+    return " ".join(_digest(layout.model(name)) for name in MODELS)
+
+
+def _digest(folder: Path) -> str:
+    weights = folder / "model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else ""
+
+
+def _workers() -> tuple[int, int]:
+    """Stages at a time and threads each: half of a run is start-up on one core, so two overlap well."""
+    import torch
+
+    cores = os.cpu_count() or 1
+    workers = 1 if torch.cuda.is_available() or cores < 2 else 2
+    return workers, max(1, cores // workers)
+
+
+class _Display:
+    """Bars on a terminal, one line a stage elsewhere."""
+
+    def __init__(self, console: Console, stages: int) -> None:
+        self.console = console
+        self.total = stages
+        self.done = 0
+        self.bars: dict[str, int] = {}
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "_Display":
+        self.progress.start()
+        self.overall = self.progress.add_task("stages", total=self.total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def start(self, stage: Stage, log: Path) -> None:
+        if self.console.is_terminal:
+            self.bars[stage.name] = self.progress.add_task(f"{stage.name} [dim]{log}", total=1)
+        else:
+            print(f"started   {stage.name}: {stage.output} (log {log})", flush=True)
+
+    def finish(self, stage: Stage, seconds: float, reused: bool) -> None:
+        self.done += 1
+        self.progress.advance(self.overall)
+        if stage.name in self.bars:
+            self.progress.remove_task(self.bars.pop(stage.name))
+        how = "reused   " if reused else "finished "
+        self.progress.console.print(
+            f"{how} {stage.name} ({seconds:.0f} s) {self.done}/{self.total}", highlight=False
+        )

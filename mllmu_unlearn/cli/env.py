@@ -1,0 +1,57 @@
+"""`mllmu env`: versions, devices and caches, to paste into a bug report."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+from mllmu_tasks.settings import Settings, cache_folder
+
+PACKAGES = (
+    *("mllmu", "lmms-eval", "torch", "torchvision", "transformers", "accelerate", "peft", "datasets"),
+    *("huggingface-hub", "safetensors", "pillow", "pyarrow", "rouge-score", "nltk", "decord"),
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("env", help="Print versions, devices, caches and their size.")(env)
+
+
+def env() -> None:
+    print(f"python      {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")
+    for package in PACKAGES:
+        print(f"{package:<16}{_version(package)}")
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            print(f"cuda:{index}          {card.name}, {card.total_memory / 2**30:.0f} GiB")
+    elif torch.backends.mps.is_available():
+        print("device          mps")
+    else:
+        print("device          cpu only")
+    settings = Settings.from_environment()
+    print(f"MLLMU_DATA      {settings.data}")
+    print(f"MLLMU_SEED      {settings.seed}")
+    print(f"MLLMU_SHOTS     {settings.shots[0]},{settings.shots[1]}")
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    for name, folder in {"MLLMU_CACHE": cache_folder(), "hub cache": Path(HF_HUB_CACHE)}.items():
+        print(f"{name:<16}{folder} ({_size(folder)})")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _size(folder: Path) -> str:
+    if not folder.exists():
+        return "not there yet"
+    total = sum(f.lstat().st_size for f in folder.rglob("*") if not f.is_dir())
+    return f"{total / 2**20:.1f} MiB"

@@ -1,0 +1,54 @@
+"""`mllmu`: one small file a command. Heavy imports happen inside the commands."""
+
+import errno
+import sys
+from typing import Annotated
+
+import typer
+
+from mllmu_tasks import __version__
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn.cli import data, demo, env, results, tasks, train
+
+app = typer.Typer(
+    name="mllmu",
+    help="Make a multimodal LLM forget a person, and measure it inside lmms-eval.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+demo.add_to(app)
+train.add_to(app)
+results.add_to(app)
+tasks.add_to(app)
+env.add_to(app)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"mllmu {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line. Bad input ends with one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"mllmu: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" ('{error.filename}')" if error.filename else ""
+        print(
+            f"mllmu: error: the disk is full{where}; free some room and run the same command again.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

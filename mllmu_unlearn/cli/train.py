@@ -1,0 +1,38 @@
+"""`mllmu unlearn`, `mllmu finetune`, `mllmu export`: flags and YAML go to one dataclass a command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RAW = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""The dataclass parses these commands' flags (all of transformers' TrainingArguments among them)."""
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("unlearn", context_settings=RAW, help="Forget people: write a PEFT adapter.")(unlearn)
+    app.command("finetune", context_settings=RAW, help="Train the vanilla or the retain-only model.")(
+        finetune
+    )
+    app.command("export", help="Write merged weights, for vLLM and other servers.")(export)
+
+
+def unlearn(context: typer.Context) -> None:
+    from mllmu_unlearn import config, run
+
+    run.unlearn(config.parse(config.UnlearnConfig, context.args))
+
+
+def finetune(context: typer.Context) -> None:
+    from mllmu_unlearn import config, run
+
+    run.finetune(config.parse(config.FinetuneConfig, context.args))
+
+
+def export(
+    adapter: Annotated[Path, typer.Argument(help="Adapter folder.")],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+) -> None:
+    from mllmu_unlearn.export import merge
+
+    print(f"merged weights: {merge(adapter, out)}")

@@ -1,0 +1,1 @@
+"""`mllmu demo`: from nothing to a table of unlearning results, on the mini benchmark."""

@@ -1,0 +1,126 @@
+"""What the demo runs: models, adapters, and one lmms-eval command a row of the table."""
+
+import hashlib
+import shlex
+import sys
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from mllmu_tasks import __version__
+from mllmu_tasks.benchmark import Leaf, leaves
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.runs import load_runs
+from mllmu_unlearn.demo.stages import Stage
+
+RATIO = 15
+METHODS = ("gradient_ascent", "grad_diff", "kl_min", "npo", "prompting")
+MODELS = ("vanilla", "retain_only")
+TASKS = f"mllmu_{RATIO}"
+# What decides the demo's numbers; the user's own settings must not leak into it.
+ENVIRONMENT = {
+    "MLLMU_DATA": "mini",
+    "MLLMU_SEED": "0",
+    "MLLMU_SHOTS": "1,2",
+    "MLLMU_SHOT_QUESTIONS": "",
+    "HF_TOKEN": "",  # lmms-eval prints it into its log
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are under the demo's folder."""
+
+    home: Path
+
+    def model(self, name: str) -> Path:
+        return self.home / "models" / name
+
+    def adapter(self, method: str) -> Path:
+        return self.home / "adapters" / method
+
+    def results(self, row: str) -> Path:
+        return self.home / "results" / row
+
+
+def recipe(method: str) -> Path:
+    """The YAML with the hyper-parameters of a method on the mini benchmark."""
+    return Path(str(files("mllmu_unlearn") / "recipes" / f"mini_{method}.yaml"))
+
+
+def plan(layout: Layout, *, models: str, threads: int) -> list[Stage]:
+    """All stages of the demo. `models` identifies the checkpoints that stand in the layout already."""
+    environment = {**ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
+    evaluations = {name: _evaluate(layout, name, None, (), models, environment) for name in MODELS}
+    stages = [evaluations["vanilla"]]
+    for method in METHODS:
+        stages.append(
+            Stage(
+                name=f"unlearn-{method}",
+                command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *_unlearn_arguments(layout, method)),
+                output=layout.adapter(method),
+                identity=f"{__version__} {models} {hashlib.sha256(recipe(method).read_bytes()).hexdigest()}",
+                environment=environment,
+            )
+        )
+        needs = (f"unlearn-{method}",)
+        stages.append(_evaluate(layout, method, layout.adapter(method), needs, models, environment))
+    stages.append(evaluations["retain_only"])
+    return stages
+
+
+def evaluation_command(layout: Layout, row: str) -> str:
+    """The lmms-eval command of a row, to copy."""
+    adapter = layout.adapter(row) if row in METHODS else None
+    return "MLLMU_DATA=mini lmms-eval " + shlex.join(_evaluation_arguments(layout, row, adapter))
+
+
+def unlearning_command(layout: Layout, method: str) -> str:
+    """The training command of a method, to copy."""
+    return "MLLMU_DATA=mini mllmu " + shlex.join(_unlearn_arguments(layout, method))
+
+
+def _unlearn_arguments(layout: Layout, method: str) -> list[str]:
+    return [
+        *("unlearn", "--config", str(recipe(method))),
+        *("--model_name_or_path", str(layout.model("vanilla"))),
+        *("--output_dir", str(layout.adapter(method))),
+    ]
+
+
+def _evaluation_arguments(layout: Layout, row: str, adapter: Path | None) -> list[str]:
+    model = layout.model("retain_only" if row == "retain_only" else "vanilla")
+    peft = f",peft={adapter}" if adapter else ""
+    return [
+        *("--model", "mllmu_hf", "--model_args", f"pretrained={model}{peft},dtype=float32"),
+        *("--tasks", TASKS, "--batch_size", "32", "--log_samples"),
+        *("--output_path", str(layout.results(row))),
+    ]
+
+
+def _evaluate(
+    layout: Layout, row: str, adapter: Path | None, needs: tuple[str, ...], models: str, environment: dict
+) -> Stage:
+    return Stage(
+        name=f"evaluate-{row}",
+        command=(sys.executable, "-m", "lmms_eval", *_evaluation_arguments(layout, row, adapter)),
+        output=layout.results(row),
+        needs=needs,
+        identity=f"{__version__} {models}",
+        environment=environment,
+        check=lambda: complete(layout.results(row)),
+    )
+
+
+def complete(folder: Path) -> None:
+    """Raises UserError unless the folder holds one run with every leaf of the demo's benchmark scored."""
+    run = load_runs([folder])[-1]
+    missing = {leaf.name for leaf in leaves(RATIO)} - {leaf.name for leaf in _scored(run.samples)}
+    if missing:
+        raise UserError(f"no question of {', '.join(sorted(missing))} was scored.")
+
+
+def _scored(samples: tuple) -> set[Leaf]:
+    return {sample.leaf for sample in samples}
