@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import typer
-from mllmu_tasks.plugin import task_folder
 
 from mllmu_tasks.benchmark import RATIOS, Leaf, Split, group_name, leaves
+from mllmu_tasks.plugin import task_folder
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,0 +1,61 @@
+"""Bad input through the real command lines: one sentence, no stack trace, exit code 2."""
+
+import pytest
+from command_lines import lmms_eval, mllmu
+
+REPLAY = ("--model", "mllmu_replay", "--model_args", "answers=gold", "--tasks", "mllmu_real")
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ("MLLMMU/MLLMU-Bench", "MLLMU_DATA=mini"),
+        ("./no-such-folder", "no-such-folder"),
+    ],
+)
+def test_data_that_is_not_there(tmp_path, data, sentence):
+    outcome = lmms_eval(tmp_path, *REPLAY, MLLMU_DATA=data)
+    assert outcome.code == 2
+    assert sentence in outcome.output
+    assert outcome.output.count("mllmu: error:") == 1
+    assert "Traceback" not in outcome.output
+    assert not list(tmp_path.rglob("*_results.json"))
+
+
+def test_an_adapter_that_is_not_there(tmp_path):
+    from mllmu_tasks.mini import checkpoint
+
+    outcome = lmms_eval(
+        tmp_path,
+        *(
+            "--model",
+            "mllmu_hf",
+            "--model_args",
+            f"pretrained={checkpoint('vanilla')},peft={tmp_path / 'none'}",
+        ),
+        *("--tasks", "mllmu_real"),
+        MLLMU_DATA="mini",
+    )
+    assert outcome.code == 2
+    assert str(tmp_path / "none") in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("unlearn", "--method", "npoo", "--model_name_or_path", "x", "--output_dir", "y"),
+            "Did you mean 'npo'",
+        ),
+        (("unlearn", "--methid", "npo"), "Did you mean"),
+        (("data", "validate", "no-such-folder/x"), "no-such-folder/x"),
+        (("results", "no-such-folder"), "does not exist"),
+        (("export", "no-such-folder", "--out", "z"), "no-such-folder"),
+    ],
+)
+def test_bad_input_of_our_own_commands(tmp_path, arguments, sentence):
+    outcome = mllmu(tmp_path, *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.output
+    assert "Traceback" not in outcome.output
