@@ -1,0 +1,132 @@
+"""Which modules an adapter sits on, found in the model itself and pinned by one full-match expression.
+
+A bare suffix such as `q_proj` also fits the vision tower; the expression here names the path.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from mllmu_tasks.errors import UserError, did_you_mean
+
+PROJECTORS = ("multi_modal_projector", "connector", "merger", "aligner")
+TARGETS = ("language", "projector", "vision", "official")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """targets: of `language`, `projector`, `vision`; or `official` alone (what the benchmark's code hits)."""
+
+    r: int = 16
+    alpha: int = 16
+    dropout: float = 0.05
+    targets: tuple[str, ...] = ("language",)
+    init: bool | str = True
+
+    def __post_init__(self) -> None:
+        for target in self.targets:
+            if target not in TARGETS:
+                raise UserError(f"unknown lora_target '{target}'.{did_you_mean(target, TARGETS)}")
+        if self.r < 1:
+            raise UserError(f"lora_r is {self.r}; it must be 1 or more.")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"lora_dropout is {self.dropout}; it must be 0 or more and below 1.")
+
+
+def refuse_adapter_folder(name_or_path: str) -> None:
+    """Raise UserError if the base model is itself an adapter: LoRA on LoRA would lose the first one."""
+    folder = Path(name_or_path)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(
+            f"'{name_or_path}' is an adapter, not a model; merge it first: "
+            f"mllmu export {name_or_path} --out {folder.name}-merged."
+        )
+
+
+def modules(model: PreTrainedModel, targets: Iterable[str]) -> list[str]:
+    """Names of the `Linear` modules of these parts, in model order. Raises UserError if a part has none."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    chosen: set[str] = set()
+    for target in targets:
+        hits = _hits(model, linear, target)
+        if not hits:
+            raise UserError(
+                f"{type(model).__name__} has no Linear layer in its {target} part; change --lora_target."
+            )
+        chosen |= hits
+    return [name for name in linear if name in chosen]
+
+
+def _hits(model: PreTrainedModel, linear: list[str], target: str) -> set[str]:
+    decoder = _path(model, model.get_decoder())
+    language = {n for n in linear if re.match(rf"{re.escape(decoder)}\.layers\.\d+\.", n)}
+    projector = {n for n in linear if any(part in PROJECTORS for part in n.split("."))} - language
+    if target == "language":
+        return language
+    if target == "projector":
+        return projector
+    vision = _path(model, model.get_encoder(modality="image"))
+    tower = {n for n in linear if n.startswith(f"{vision}.")} - projector - language
+    if target == "vision":
+        return tower
+    # The official code collects the last names of all Linear modules outside the vision tower and hands them
+    # to PEFT, which then also finds them inside it.
+    suffixes = {n.rpartition(".")[2] for n in language}
+    return language | {n for n in tower if n.rpartition(".")[2] in suffixes}
+
+
+def _path(model: nn.Module, part: nn.Module) -> str:
+    path = next((name for name, module in model.named_modules() if module is part), "")
+    if not path:
+        raise UserError(f"{type(model).__name__} does not tell its language model and vision tower apart.")
+    return path
+
+
+def pattern(names: Iterable[str]) -> str:
+    """One expression whose full matches among module names are these names, layer numbers as `\\d+`."""
+    shapes = dict.fromkeys(re.sub(r"(?<=\\.)\d+(?=\\.)", r"\\d+", re.escape(name)) for name in names)
+    return "|".join(f"(?:{shape})" for shape in shapes)
+
+
+def add_lora(model: PreTrainedModel, lora: Lora, revision: str | None = None) -> PeftModel:
+    """Wrap the model; only LoRA weights train. Checks that exactly the wanted modules carry them."""
+    wanted = modules(model, lora.targets)
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=pattern(wanted),
+        init_lora_weights=lora.init,
+        task_type="CAUSAL_LM",
+        revision=revision,
+    )
+    wrapped = get_peft_model(model, config)
+    carrying = {name.removeprefix("base_model.model.") for name in wrapped.targeted_module_names}
+    if carrying != set(wanted):
+        raise UserError(
+            f"LoRA would sit on {len(carrying)} modules instead of {len(wanted)}: {sorted(carrying)[:3]}"
+        )
+    return wrapped
+
+
+def trainable_of_lora(model: PreTrainedModel, lora: Lora) -> int:
+    """How many numbers `add_lora` would train, from shapes alone (a model on the meta device will do)."""
+    return sum(
+        lora.r * (module.in_features + module.out_features)
+        for module in map(model.get_submodule, modules(model, lora.targets))
+    )
+
+
+def base_of(adapter: Path) -> tuple[str, str | None]:
+    """(base model, revision) that an adapter folder names. Raises UserError if it is none."""
+    file = adapter / "adapter_config.json"
+    if not file.is_file():
+        raise UserError(f"'{adapter}' is no adapter folder: it has no adapter_config.json.")
+    config = json.loads(file.read_text(encoding="utf-8"))
+    return config["base_model_name_or_path"], config.get("revision")

@@ -1,0 +1,146 @@
+"""`unlearning.yaml` and the model card: all that is needed to know what an output folder is."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+
+from mllmu_unlearn.folders import MARK
+
+FORMAT = 1
+PACKAGES = ("mllmu", "torch", "transformers", "peft", "accelerate")
+
+_CARD = Template("""\
+---
+$front---
+
+# $name
+
+$what
+
+| | |
+|---|---|
+| method | $title (`$method`), protocol `$protocol` |
+| loss | `$formula` |
+| source | $paper |
+| hyper-parameters | $hypers |
+| base model | `$base`, revision $revision |
+| base fingerprint | `$fingerprint` |
+| data | `$data` (sha256 `$hash`) |
+| forgotten | $forgotten |
+| retained | $retained |
+| training pairs | $modalities |
+| seed | $seed |
+| versions | $versions |
+| training | $training |
+
+## Use
+
+$use
+
+`unlearning.yaml` in this folder holds all of the above for programs.
+
+## Licence and limits
+
+The weights derive from the base model and stand under its licence. MLLMU-Bench is fictitious apart from its
+celebrities; its terms are on its data card. Unlearning of this kind lowers what the model tells; it is no
+proof that nothing can be recovered from the weights.
+""")
+
+_USE = {
+    "lora": """\
+```python
+from peft import PeftModel
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+model = AutoModelForImageTextToText.from_pretrained("$base")
+model = PeftModel.from_pretrained(model, "$name")
+processor = AutoProcessor.from_pretrained("$name")
+```
+
+In lmms-eval:
+`lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks mllmu`.
+Merged weights for other servers: `mllmu export $name --out MERGED`.""",
+    "full": """\
+An ordinary checkpoint: `AutoModelForImageTextToText.from_pretrained("$name")`; in lmms-eval
+`pretrained=$name`.""",
+    "prompt": """\
+No weights. In lmms-eval: `lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks mllmu`.
+The system prompt is:
+
+> $prompt""",
+}
+_USE["ia3"] = _USE["shira"] = _USE["lora"]
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
+
+
+def write(
+    folder: Path, record: Mapping[str, Any], *, name: str, title: str, formula: str, paper: str
+) -> None:
+    """Write both files. `record` is the content of unlearning.yaml; the rest is the method in words."""
+    text = yaml.safe_dump({"format": FORMAT, **record}, sort_keys=False, allow_unicode=True)
+    (folder / MARK).write_text(text, encoding="utf-8")
+    card = _card(record, name=name, title=title, formula=formula, paper=paper)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _card(record: Mapping[str, Any], *, name: str, title: str, formula: str, paper: str) -> str:
+    base, forget, kind = record["base_model"], record["forget"], record["kind"]
+    ids = ", ".join(forget["ids"])
+    fields = {
+        "name": name,
+        "base": base["name_or_path"],
+        "prompt": record["system_prompt"] or "",
+        "what": _what(record, title),
+        "title": title,
+        "method": record["method"],
+        "protocol": record["protocol"],
+        "formula": formula,
+        "paper": paper,
+        "hypers": ", ".join(f"{k} = {v}" for k, v in record["hyper_parameters"].items()) or "none",
+        "revision": base["revision"] or "default",
+        "fingerprint": base["fingerprint"],
+        "data": record["data"]["source"],
+        "hash": record["data"]["hash"],
+        "forgotten": f"{len(forget['ids'])} people ({ids})" if ids else "nobody",
+        "retained": f"{record['retain']['people']} people",
+        "modalities": ", ".join(record["modalities"]) or "none",
+        "seed": record["seed"],
+        "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
+        "training": ", ".join(f"{k} {v}" for k, v in _flat(record["training"])) or "none",
+    }
+    fields["use"] = Template(_USE[kind]).substitute(fields)
+    return _CARD.substitute(fields, front=yaml.safe_dump(_front(record), sort_keys=False))
+
+
+def _what(record: Mapping[str, Any], title: str) -> str:
+    if record["method"] == "finetune":
+        return "A model trained on people of MLLMU-Bench, to unlearn them from or to compare with."
+    return (
+        f"`{record['base_model']['name_or_path']}` after unlearning people of MLLMU-Bench by {title.lower()}."
+    )
+
+
+def _front(record: Mapping[str, Any]) -> dict[str, Any]:
+    peft = record["kind"] in ("lora", "ia3", "shira")
+    front = {
+        "base_model": record["base_model"]["name_or_path"],
+        "base_model_relation": "adapter" if peft else "finetune",
+        "pipeline_tag": "image-text-to-text",
+        "datasets": ["MLLMMU/MLLMU-Bench"],
+        "tags": ["unlearning", "mllmu", record["method"]],
+    }
+    return {"library_name": "peft", **front} if peft else {"library_name": "transformers", **front}
+
+
+def _flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    pairs = []
+    for key, value in values.items():
+        pairs += _flat(value) if isinstance(value, Mapping) else [(key.replace("_", " "), value)]
+    return pairs

@@ -1,0 +1,193 @@
+"""Samples -> processor tensors with labels, for any processor; and rows -> batches, padded on the right.
+
+A sample goes through the processor alone and once; batches are made from the results. Thus image and text
+rows mix freely, and every tensor that a processor makes reaches the model without being known by name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL.Image import Image
+from transformers import GenerationConfig, ProcessorMixin
+
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn.data import Sample
+from mllmu_unlearn.losses import IGNORED
+
+Row = dict[str, torch.Tensor]
+
+
+def stop_tokens(processor: ProcessorMixin, generation: GenerationConfig | None) -> frozenset[int]:
+    """Ids that end an answer. Raises UserError if the tokenizer has no end-of-sequence token."""
+    if processor.tokenizer.eos_token_id is None:
+        raise UserError("the tokenizer has no eos_token; set one in its tokenizer_config.json.")
+    also = generation.eos_token_id if generation is not None else None
+    also = [also] if isinstance(also, int) else also or []
+    return frozenset([processor.tokenizer.eos_token_id, *also])
+
+
+class ChatEncoder:
+    """The chat rendering: labels on the answer's tokens and the stop token, -100 on everything before."""
+
+    whole_sequence = False
+
+    def __init__(self, processor: ProcessorMixin, stops: Iterable[int]) -> None:
+        if not processor.chat_template:
+            raise UserError(
+                "the processor has no chat template; add a chat_template.jinja to the model folder."
+            )
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.stops = frozenset(stops)
+
+    def __call__(self, sample: Sample, images: Sequence[Image]) -> Row:
+        """Processor tensors (1, ...) and labels (1, T). Raises UserError if the answer cannot be located."""
+        messages = _messages(sample)
+        prompt = self.processor.apply_chat_template(messages[:-1], add_generation_prompt=True)
+        text = self.processor.apply_chat_template(messages)
+        answer = self._answer(prompt, text)
+        if not self.stops & set(answer):
+            text = text.rstrip() + self.tokenizer.eos_token
+            answer = self._answer(prompt, text)
+        ends = [place for place, token in enumerate(answer) if token in self.stops]
+        if not ends or ends[0] == 0:
+            raise UserError(
+                f"the chat template hides the answer '{sample.answer}' of person {sample.person}."
+            )
+        row = _process(self.processor, text, images)
+        ids = row["input_ids"]
+        if ids[0, -len(answer) :].tolist() != answer:
+            raise UserError(f"the processor changes the answer '{sample.answer}' of person {sample.person}.")
+        length = ids.shape[1]
+        row["labels"] = torch.full_like(ids, IGNORED)
+        row["labels"][0, -len(answer) :] = ids[0, -len(answer) :]
+        beyond = len(answer) - ends[0] - 1  # what the template writes after the stop token
+        return {key: t[:, : length - beyond] if _by_token(t, ids) else t for key, t in row.items()}
+
+    def _answer(self, prompt: str, text: str) -> list[int]:
+        """The tokens of `text` behind its longest common token prefix with `prompt`."""
+        before, whole = self._tokens(prompt), self._tokens(text)
+        common = 0
+        while common < min(len(before), len(whole)) and before[common] == whole[common]:
+            common += 1
+        return whole[common:]
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=_adds_special(self.processor, text))["input_ids"]
+
+
+class OfficialEncoder:
+    """What the benchmark's own code trains on: every token has a label (prompt and image too), no EOS.
+
+    LLaVA: the raw text `USER: <image>\\n{question}\\nASSISTANT: {answer}`; others: their chat template.
+    The official code has no text-only rows; ours are `USER:\\n{question}\\nASSISTANT: {answer}`.
+    """
+
+    whole_sequence = True
+
+    def __init__(self, processor: ProcessorMixin, raw: bool) -> None:
+        self.processor = processor
+        self.raw = raw
+
+    def __call__(self, sample: Sample, images: Sequence[Image]) -> Row:
+        if self.raw:
+            image = f" {self.processor.image_token}" if images else ""
+            text = f"USER:{image}\n{sample.question}\nASSISTANT: {sample.answer}"
+        else:
+            text = self.processor.apply_chat_template(_messages(sample)).strip()
+        row = _process(self.processor, text, images)
+        return {**row, "labels": row["input_ids"].clone()}
+
+
+class Collator:
+    """Dataset items -> {side: batch}. A batch is {labels, keep, index, **processor tensors}.
+
+    labels: (B, K), shifted: logits at position keep[k] predict labels[:, k]. keep: (K,) the positions that
+    any row scores (all if `whole_sequence`), so that the head computes no other logits. index: (B,).
+    """
+
+    def __init__(self, padding: int, whole_sequence: bool = False) -> None:
+        self.padding = padding
+        self.whole_sequence = whole_sequence
+
+    def __call__(self, items: Sequence[Mapping[str, tuple[int, Row, bool]]]) -> dict[str, dict[str, Any]]:
+        return {side: self.batch([item[side] for item in items]) for side in items[0]}
+
+    def batch(self, picks: Sequence[tuple[int, Row, bool]]) -> dict[str, Any]:
+        inputs = stack([row for _, row, _ in picks], self.padding)
+        labels = F.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
+        for place, (_, _, muted) in enumerate(picks):
+            if muted:
+                labels[place] = IGNORED
+        keep = torch.arange(labels.shape[1])
+        if not self.whole_sequence:
+            scored = (labels != IGNORED).any(0)
+            scored[0] |= not scored.any()  # a batch of padding rows still runs, for the other processes
+            keep = scored.nonzero().squeeze(1)
+        index = torch.tensor([index for index, _, _ in picks])
+        return {"labels": labels[:, keep], "keep": keep, "index": index, **inputs}
+
+
+def stack(rows: Sequence[Row], padding: int) -> Row:
+    """One batch from single rows: token tensors padded on the right, all others concatenated.
+
+    Others of unequal shape are filled up with zeros, as the processors do with their images. A tensor that
+    only some rows have (pixels, in a mixed batch) is concatenated over those; token tensors must be in all.
+    """
+    width = max(row["input_ids"].shape[1] for row in rows)
+    fill = {"input_ids": padding, "labels": IGNORED}
+    batch = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        having = [row for row in rows if key in row]
+        if all(_by_token(row[key], row["input_ids"]) for row in having):
+            if len(having) < len(rows):
+                raise ValueError(f"'{key}' is missing in {len(rows) - len(having)} of {len(rows)} rows")
+            tensors = [_pad(row[key], 1, width, fill.get(key, 0)) for row in rows]
+        else:
+            tensors = [row[key] for row in having]
+            for axis in range(1, tensors[0].ndim):
+                longest = max(t.shape[axis] for t in tensors)
+                tensors = [_pad(t, axis, longest, 0) for t in tensors]
+        batch[key] = torch.cat(tensors)
+    return batch
+
+
+def _messages(sample: Sample) -> list[dict]:
+    messages = []
+    for turn in sample.turns:
+        image = [{"type": "image"}] if turn.image is not None else []
+        messages += [
+            {"role": "user", "content": [*image, {"type": "text", "text": turn.question}]},
+            {"role": "assistant", "content": [{"type": "text", "text": turn.answer}]},
+        ]
+    return messages
+
+
+def _adds_special(processor: ProcessorMixin, text: str) -> bool:
+    bos = processor.tokenizer.bos_token
+    return bos is None or not text.startswith(bos)
+
+
+def _process(processor: ProcessorMixin, text: str, images: Sequence[Image]) -> Row:
+    made = processor(
+        text=[text],
+        images=[list(images)] if images else None,
+        add_special_tokens=_adds_special(processor, text),
+        return_tensors="pt",
+    )
+    return dict(made)
+
+
+def _by_token(tensor: torch.Tensor, ids: torch.Tensor) -> bool:
+    return tensor.ndim >= 2 and tensor.shape[:2] == ids.shape
+
+
+def _pad(tensor: torch.Tensor, axis: int, length: int, value: int) -> torch.Tensor:
+    missing = length - tensor.shape[axis]
+    if not missing:
+        return tensor
+    shape = [*tensor.shape]
+    shape[axis] = missing
+    return torch.cat([tensor, tensor.new_full(shape, value)], axis)

@@ -1,0 +1,230 @@
+"""People -> training samples: image pairs from the training set, text pairs from the biographies."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+
+from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config, retain_config
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.people import Person
+from mllmu_tasks.source import Source, open_source
+
+FIELDS = {
+    "born": "place of birth",
+    "educated at": "education",
+    "heights": "height",
+}
+"""Biography keys whose plain name would not fit `What is the ... of NAME?`."""
+NOT_ASKED = {"name", "appearance_detail"}
+"""The name is in the question; the appearance is a question about the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """An image of a source: of a row of a training config, or (row None) of a person of a config."""
+
+    source: Source
+    config: str
+    person: str
+    row: int | None = None
+
+    def open(self) -> Image:
+        if self.row is not None:
+            return self.source.image_of_row(self.config, self.row, 0)
+        return self.source.image(self.source.by_id(self.config)[self.person])
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    question: str
+    answer: str
+    image: ImageRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A conversation whose last answer is learnt (or forgotten); earlier turns are shots.
+
+    origin: what it was made from: a training config, `biography` or `benchmark`.
+    """
+
+    person: str
+    turns: tuple[Turn, ...]
+    origin: str
+
+    @property
+    def question(self) -> str:
+        return self.turns[-1].question
+
+    @property
+    def answer(self) -> str:
+        return self.turns[-1].answer
+
+    def images(self) -> list[Image]:
+        return [turn.image.open() for turn in self.turns if turn.image is not None]
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is forgotten; retain is everyone else of `Full_Set`. Both in row order."""
+
+    forget: tuple[str, ...]
+    retain: tuple[str, ...]
+    ratio: int | None = None
+
+
+def choose_people(source: Source, ratio: int | None, ids: Sequence[str]) -> People:
+    """People by ratio (`forget_N`) or by ids. Raises UserError for unknown ids or an empty side."""
+    everyone = [person.id for person in source.people(FULL_CONFIG)]
+    chosen = {person.id for person in source.people(forget_config(ratio))} if ratio else set(ids)
+    unknown = sorted(chosen - set(everyone))
+    if unknown:
+        raise UserError(
+            f"no such people in {FULL_CONFIG} of {source.name}: {', '.join(unknown[:5])}"
+            f"{' and more' if len(unknown) > 5 else ''}; ids look like '{everyone[0]}'."
+        )
+    if len(chosen) == len(everyone):
+        raise UserError("every person would be forgotten and none retained; name fewer people.")
+    return People(
+        tuple(i for i in everyone if i in chosen), tuple(i for i in everyone if i not in chosen), ratio
+    )
+
+
+class TrainingSet:
+    """The samples of a source, by person.
+
+    train_data: a folder in the layout of `baseline_train_split` (`forget_N`, `retain_N` with a `metadata`
+    column) to take the image pairs from, instead of the config `ft_Data`.
+    left_out: how many pairs had an empty question or answer.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        modalities: Collection[str],
+        train_data: str | None = None,
+        ratio: int | None = None,
+    ) -> None:
+        self.source = source
+        self.modalities = modalities
+        self.left_out = 0
+        self.by_person: dict[str, list[Sample]] = {p.id: [] for p in source.people(FULL_CONFIG)}
+        if "image" in modalities:
+            self._add_image_pairs(train_data, ratio)
+        if "text" in modalities:
+            for person in source.people(FULL_CONFIG):
+                self.by_person[person.id] += [
+                    Sample(person.id, (Turn(question, answer),), "biography")
+                    for question, answer in text_pairs(person)
+                ]
+
+    def _add_image_pairs(self, train_data: str | None, ratio: int | None) -> None:
+        source, configs = self.source, [TRAIN_CONFIG]
+        if train_data:
+            source = open_source(train_data)
+            configs = baseline_configs(train_data, ratio)
+        for config in configs:
+            for row in source.training_rows(config):
+                if row.person not in self.by_person:
+                    raise UserError(
+                        f"{source.name}, {config}, row {row.row}: person '{row.person}' is not in "
+                        f"{FULL_CONFIG} of {self.source.name}."
+                    )
+                image = ImageRef(source, config, row.person, row.row)
+                for question, answer in row.pairs:
+                    if question.strip() and answer.strip():
+                        turn = Turn(question.strip(), answer.strip(), image)
+                        self.by_person[row.person].append(Sample(row.person, (turn,), config))
+                    else:
+                        self.left_out += 1
+
+    def of(self, people: Iterable[str]) -> list[Sample]:
+        """Samples of these people, in the order given. Raises UserError if there is none at all."""
+        samples = [sample for person in people for sample in self.by_person[person]]
+        if not samples:
+            wanted = " or ".join(self.modalities)
+            raise UserError(f"{self.source.name} has no {wanted} training pair for the chosen people.")
+        return samples
+
+
+def baseline_configs(folder: str, ratio: int | None) -> list[str]:
+    """Configs of a `baseline_train_split` folder that hold everyone. Raises UserError if there are none."""
+    names = {p.name for p in Path(folder).iterdir() if p.is_dir()} if Path(folder).is_dir() else set()
+    for n in [ratio] if ratio else [5, 10, 15]:
+        if {forget_config(n), retain_config(n)} <= names:
+            return [forget_config(n), retain_config(n)]
+    if TRAIN_CONFIG in names:
+        return [TRAIN_CONFIG]
+    wanted = f"{forget_config(ratio or 5)} and {retain_config(ratio or 5)}"
+    raise UserError(f"train_data '{folder}' has no folders {wanted} as in MLLMMU/baseline_train_split.")
+
+
+def text_pairs(person: Person) -> list[tuple[str, str]]:
+    """What can be asked about a person without an image: the fields of the biography, then its question.
+
+    `What is the <field> of <Name>?`; a person without a name or without a biography gives fewer pairs.
+    """
+    pairs = []
+    if person.name:
+        for key, value in person.biography.items():
+            field, answer = key.strip(" :").lower(), _plain(value)
+            if field not in NOT_ASKED and answer:
+                pairs.append((f"What is the {FIELDS.get(field, field)} of {person.name}?", answer))
+    if person.question.strip() and person.answer.strip():
+        pairs.append((person.question.strip(), person.answer.strip()))
+    return pairs
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items() if _plain(item))
+    if isinstance(value, list | tuple):
+        return ", ".join(filter(None, map(_plain, value)))
+    return "" if value is None else str(value).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One dataset item: the index of a sample for each side; `muted` items are filling without labels."""
+
+    picks: tuple[tuple[str, int], ...]
+    muted: bool = False
+
+
+class Rows(torch.utils.data.Dataset):
+    """Samples of all sides, processed on first use and kept while they fit.
+
+    __getitem__(Key) -> {side: (index, processor tensors with labels, muted)}.
+    """
+
+    def __init__(
+        self,
+        sides: Mapping[str, Sequence[Sample]],
+        encode: Callable[[Sample, list[Image]], dict[str, torch.Tensor]],
+        keep_bytes: int = 2**30,
+    ) -> None:
+        self.sides = {name: list(samples) for name, samples in sides.items()}
+        self.encode = encode
+        self.room = keep_bytes
+        self.kept: dict[tuple[str, int], dict[str, torch.Tensor]] = {}
+
+    def __len__(self) -> int:
+        return max(len(samples) for samples in self.sides.values())
+
+    def __getitem__(self, key: Key) -> dict[str, tuple[int, dict[str, torch.Tensor], bool]]:
+        return {side: (index, self.row(side, index), key.muted) for side, index in key.picks}
+
+    def row(self, side: str, index: int) -> dict[str, torch.Tensor]:
+        found = self.kept.get((side, index))
+        if found is None:
+            sample = self.sides[side][index]
+            found = self.encode(sample, sample.images())
+            size = sum(t.nbytes for t in found.values())
+            if size <= self.room:
+                self.room -= size
+                self.kept[side, index] = found
+        return found

@@ -1,0 +1,154 @@
+"""What a method is, and the registry.
+
+A method is one file `methods/<name>.py` with one registered dataclass: its fields are the hyper-parameters
+(flags and YAML keys come from them), its functions give the loss of each side. The file names the method.
+"""
+
+import difflib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mllmu_tasks.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+    from mllmu_unlearn.run import Context
+    from mllmu_unlearn.side import Side
+
+
+@dataclass(frozen=True)
+class Official:
+    """How the benchmark's own code runs a method (`--protocol official`).
+
+    phases: the sides that are trained together; each phase is one pass within every epoch.
+    lr_per_epoch: the scheduler steps once an epoch though it counts batches, so the rate hardly falls.
+    """
+
+    phases: tuple[tuple[str, ...], ...]
+    hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
+    lr_per_epoch: bool = False
+    learning_rate: float = 2e-5
+    epochs: float = 1.0
+
+
+def hyper(default: Any, help: str, source: str) -> Any:
+    """A hyper-parameter: its default, what it does, and where the default comes from."""
+    return field(default=default, metadata={"help": f"{help} (default from {source})"})
+
+
+@dataclass
+class Method:
+    """Base of all methods. Subclasses are dataclasses; only what differs is overridden.
+
+    sides: what a batch holds: `forget`, `retain` and the names that `extra_sides` returns.
+    kind: what the result is saved as. trains: False for closed-form edits and for prompting.
+    learning_rate, epochs: defaults of a run of the method as its paper defines it.
+    """
+
+    title: ClassVar[str]
+    formula: ClassVar[str]
+    paper: ClassVar[str]
+    sides: ClassVar[tuple[str, ...]] = ("forget", "retain")
+    kind: ClassVar[str] = "lora"
+    trains: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 1e-4
+    epochs: ClassVar[float] = 5.0
+    official: ClassVar[Official | None] = None
+    name: ClassVar[str] = ""
+
+    def forget(self, side: "Side") -> "torch.Tensor":
+        """Loss of the forget side, weight included; minimised."""
+        raise NotImplementedError
+
+    def retain(self, side: "Side") -> "torch.Tensor":
+        """Loss of the retain side, weight included; minimised."""
+        raise NotImplementedError
+
+    def forget_official(self, side: "Side") -> "torch.Tensor":
+        return self.forget(side)
+
+    def retain_official(self, side: "Side") -> "torch.Tensor":
+        return self.retain(side)
+
+    def terms(self, sides: Mapping[str, "Side"]) -> dict[str, "torch.Tensor"]:
+        """Named terms whose sum is minimised; each is logged as loss_<name>. Override to couple sides."""
+        return {name: getattr(self, name)(side) for name, side in sides.items()}
+
+    def official_terms(self, sides: Mapping[str, "Side"]) -> dict[str, "torch.Tensor"]:
+        return {name: getattr(self, f"{name}_official")(side) for name, side in sides.items()}
+
+    def references(self) -> dict[str, str]:
+        """side -> `logits` or `logprobs`: what the start model is asked for. Empty: it is never run."""
+        return {}
+
+    def official_references(self) -> dict[str, str]:
+        return self.references()
+
+    def hidden_layers(self) -> tuple[str, ...]:
+        """Regular expressions of the modules whose outputs the loss needs (`Side.hidden`)."""
+        return ()
+
+    def extra_sides(self, forget: list) -> dict[str, list]:
+        """More sides, each a list of samples aligned with `forget` (such as the same question, refused)."""
+        return {}
+
+    def prepare(self, context: "Context") -> None:
+        """Once, with the model built and before the first step: masks, statistics, random directions."""
+
+    def before_optimizer_step(self, model: "torch.nn.Module") -> None:
+        """After the gradients are complete and clipped: mask them here."""
+
+    def after_optimizer_step(self, means: Callable[[], dict[str, float]]) -> None:
+        """For methods with a state of their own; `means()` is the mean of each term of this step."""
+
+    def edit(self, context: "Context") -> None:
+        """The closed-form edit of a method with `trains = False`."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict:
+        """What a checkpoint must hold for the run to go on bit for bit; {} for stateless methods."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        if state:
+            raise ValueError(f"{self.name} has no state, the checkpoint has {sorted(state)}")
+
+    @classmethod
+    def hyper_parameters(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls))
+
+
+_METHODS: dict[str, type[Method]] = {}
+
+
+def register(cls: type[Method]) -> type[Method]:
+    """Enter a method under the name of its file. Raises ValueError for a name that is taken."""
+    name = cls.name or cls.__module__.rpartition(".")[2]
+    taken = _METHODS.get(name)
+    if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ValueError(f"method '{name}' is registered already, by {taken.__module__}.{taken.__qualname__}")
+    cls.name = name
+    _METHODS[name] = cls
+    return cls
+
+
+def names() -> tuple[str, ...]:
+    """All methods, by name; imports none of them."""
+    shipped = (m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_")
+    return tuple(sorted({*shipped, *_METHODS}))
+
+
+def get(name: str) -> type[Method]:
+    """The class of a method. Raises UserError with the nearest name for an unknown one."""
+    if name not in _METHODS:
+        if name not in names():
+            near = difflib.get_close_matches(name.lower().replace("-", "_"), names(), n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else did_you_mean(name, names())
+            raise UserError(f"unknown method '{name}'.{hint}")
+        import_module(f"{__package__}.{name}")
+    return _METHODS[name]

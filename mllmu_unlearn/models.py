@@ -1,0 +1,90 @@
+"""Opening the base model and its processor, with one-sentence errors."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn import adapters
+
+if TYPE_CHECKING:
+    from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+
+
+def load_model(config: "UnlearnConfig | FinetuneConfig", name: str | None = None) -> PreTrainedModel:
+    """The base model (or another by name), in the wanted type. Raises UserError if it cannot be opened."""
+    name = name or config.model_name_or_path
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            name,
+            revision=_revision(config, name),
+            dtype=config.dtype,
+            attn_implementation=config.attn_implementation,
+            trust_remote_code=config.trust_remote_code,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_open("model", name, error) from error
+    if Path(name).is_dir():
+        model.config.name_or_path = str(Path(name).resolve())
+    return model
+
+
+def load_processor(config: "UnlearnConfig | FinetuneConfig") -> ProcessorMixin:
+    """Raises UserError if the folder has no processor for images and text."""
+    name = config.model_name_or_path
+    try:
+        processor = AutoProcessor.from_pretrained(
+            name, revision=_revision(config, name), trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_open("processor of model", name, error) from error
+    if not isinstance(processor, ProcessorMixin):
+        raise UserError(f"'{name}' has no processor for images and text (processor_config.json is missing).")
+    return processor
+
+
+def empty_model(config: "UnlearnConfig | FinetuneConfig") -> PreTrainedModel:
+    """The model without memory for its weights, to count with."""
+    name = config.model_name_or_path
+    try:
+        settings = AutoConfig.from_pretrained(
+            name, revision=_revision(config, name), trust_remote_code=config.trust_remote_code
+        )
+        with torch.device("meta"):
+            return AutoModelForImageTextToText.from_config(
+                settings, trust_remote_code=config.trust_remote_code
+            )
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_open("model", name, error) from error
+
+
+def wrap(model: PreTrainedModel, config: "UnlearnConfig | FinetuneConfig") -> torch.nn.Module:
+    """The model with its fresh adapter, or as it is (every weight trains) for kind `full`."""
+    if config.kind == "lora":
+        return adapters.add_lora(model, config.lora, config.revision)
+    if model.dtype == torch.float16:
+        raise UserError("training all weights in float16 does not work; add --dtype bfloat16 or float32.")
+    return model.requires_grad_(True)
+
+
+def padding_id(processor: ProcessorMixin) -> int:
+    """The padding token, or the end token where a tokenizer has none (padding is masked either way)."""
+    tokenizer = processor.tokenizer
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
+def _revision(config: "UnlearnConfig | FinetuneConfig", name: str) -> str:
+    return (config.revision if name == config.model_name_or_path else None) or "main"
+
+
+def _cannot_open(what: str, name: str, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return UserError(f"cannot open the {what} '{name}': {reason}")

@@ -1,0 +1,172 @@
+"""Command line and YAML -> a config dataclass: YAML first, flags override, nothing unknown passes."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
+
+from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_unlearn import methods
+
+T = TypeVar("T")
+IDS = "forget_ids"
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "unset"
+
+
+_UNSET = _Unset()
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}.")
+
+
+def parse(cls: type[T], argv: Sequence[str]) -> T:
+    """Build `cls` from the flags, with `--config file.yaml` read first wherever it stands.
+
+    A hyphen in a flag may stand for an underscore; a boolean flag alone means true. Flags of the method named
+    by `--method` are taken, too. Raises UserError for anything unknown or misplaced; `--help` prints, exits.
+    """
+    tokens = _spell(list(argv))
+    file, tokens = _take(tokens, "--config")
+    values = _read(file) if file else {}
+    method = (_take(tokens, "--method")[0] or values.get("method")) if _has(cls, "method") else None
+    types = [cls, *([methods.get(method)] if method else [])]
+    parser = _Parser(types, allow_abbrev=False, prog="mllmu", add_help=False)
+    if {"-h", "--help"} & set(tokens):
+        parser.print_help()
+        raise SystemExit(0)
+    names = {action.dest for action in parser._actions}
+    for key in values:
+        _known(key, names, method, f"'{key}' in {file}")
+    structured = {k: v for k, v in values.items() if isinstance(v, list | dict) and k != IDS}
+    scalars = [t for k, v in values.items() if k not in structured and v is not None for t in _flag(k, v)]
+    parser.set_defaults(**dict.fromkeys(names, _UNSET))
+    space, rest = parser.parse_known_args(_bare(parser, [*scalars, *tokens]))
+    for token in rest:
+        if not token.startswith("--"):
+            raise UserError(f"'{token}' is no flag; flags begin with --.")
+        name = token.removeprefix("--").partition("=")[0]
+        _known(name, names, method, token)
+    given = structured | {k: v for k, v in vars(space).items() if v is not _UNSET}
+    if method:
+        mine = {k: given.pop(k) for k in methods.get(method).hyper_parameters() if k in given}
+        if mine:
+            given["hyper_parameters"] = {**json_object(given.get("hyper_parameters")), **mine}
+    return cls(**given)
+
+
+def id_list(text: str | None) -> tuple[str, ...]:
+    """`009,032` or a file of ids (commas, spaces, lines between) -> ids. Raises UserError for none at all."""
+    if text is None:
+        return ()
+    file = Path(text)
+    content = file.read_text(encoding="utf-8") if file.is_file() else text
+    ids = tuple(dict.fromkeys(content.replace(",", " ").split()))
+    if not ids:
+        raise UserError("forget_ids names nobody.")
+    return ids
+
+
+def json_object(value: dict | str | None) -> dict[str, Any]:
+    """A dict, the JSON text of one, or nothing. Raises UserError for anything else."""
+    try:
+        made = json.loads(value) if isinstance(value, str) else value or {}
+    except json.JSONDecodeError:
+        made = None
+    if not isinstance(made, dict):
+        raise UserError("""hyper_parameters is no JSON object such as '{"beta": 0.1}'.""")
+    return made
+
+
+def _spell(tokens: list[str]) -> list[str]:
+    """Flags with underscores, and `--flag=value` in two tokens."""
+    spelt = []
+    for token in tokens:
+        if token.startswith("--"):
+            name, equals, value = token.partition("=")
+            spelt += ["--" + name[2:].replace("-", "_"), *([value] if equals else [])]
+        else:
+            spelt.append(token)
+    return spelt
+
+
+def _take(tokens: list[str], flag: str) -> tuple[str | None, list[str]]:
+    """The last value of a flag and the tokens without it. Raises UserError if the value is missing."""
+    value, left = None, []
+    words = iter(tokens)
+    for token in words:
+        if token == flag:
+            value = next(words, None)
+            if value is None:
+                raise UserError(f"{flag} needs a value.")
+        else:
+            left.append(token)
+    return value, left
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UserError(f"cannot read --config {file}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{file} holds no `key: value` lines.")
+    values = {str(key).replace("-", "_"): value for key, value in values.items()}
+    ids = values.get(IDS)
+    wrong = [
+        i for i in (ids if isinstance(ids, list) else [ids]) if ids is not None and not isinstance(i, str)
+    ]
+    if wrong:
+        raise UserError(
+            f"{IDS} in {file} holds the number {wrong[0]} (YAML reads 032 as 26): quote the ids, "
+            'for example ["009", "032"].'
+        )
+    return values
+
+
+def _flag(key: str, value: Any) -> list[str]:
+    if isinstance(value, list):
+        value = ",".join(value)
+    return [f"--{key}", str(value).lower() if isinstance(value, bool) else str(value)]
+
+
+def _bare(parser: HfArgumentParser, tokens: list[str]) -> list[str]:
+    """`true` behind a boolean flag (and --resume_from_checkpoint) that stands alone."""
+    alone = {"--resume_from_checkpoint"} | {
+        option
+        for action in parser._actions
+        if action.type is string_to_bool
+        for option in action.option_strings
+    }
+    filled = []
+    for place, token in enumerate(tokens):
+        filled.append(token)
+        last = place + 1 == len(tokens) or tokens[place + 1].startswith("--")
+        if token in alone and last and not token.startswith("--no_"):
+            filled.append("true")
+    return filled
+
+
+def _known(name: str, names: set[str], method: str | None, shown: str) -> None:
+    if name in names:
+        return
+    for other in methods.names() if method else ():
+        if name in methods.get(other).hyper_parameters():
+            raise UserError(f"{shown}: method '{method}' has no {name} (method '{other}' has).")
+    raise UserError(f"unknown flag {shown}.{did_you_mean(name, names)}")
+
+
+def _has(cls: type, name: str) -> bool:
+    return name in {f.name for f in dataclasses.fields(cls)}

@@ -1,0 +1,204 @@
+"""What a run will do, worked out and checked before any model is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config
+from mllmu_tasks.models.adapter import weights_fingerprint
+from mllmu_tasks.source import Source, open_source
+from mllmu_unlearn import adapters, card, models
+from mllmu_unlearn.data import People, Sample, TrainingSet, baseline_configs, choose_people
+from mllmu_unlearn.schedule import Schedule
+
+if TYPE_CHECKING:
+    from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """people: who is forgotten and who retained. sides: training samples. left_out: empty pairs skipped."""
+
+    people: People
+    sides: dict[str, list[Sample]]
+    schedule: Schedule
+    lr_per_epoch: bool
+    left_out: int
+    data_hash: str
+    fingerprint: str
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.schedule) // self.schedule.accumulate)
+
+
+def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
+    """Choose people and samples, lay out the batches. Raises UserError for what the data cannot give."""
+    method, official = config.chosen, config.protocol == "official"
+    people = _people(config, source)
+    sides: dict[str, list[Sample]] = {}
+    left_out, aligned = 0, {}
+    if method.sides:
+        training = TrainingSet(source, config.modality_set, config.train_data, config.forget_ratio)
+        left_out = training.left_out
+        who = {"forget": people.forget, "retain": people.retain, "train": _trained(config, people)}
+        for side in method.sides:
+            if side in who:
+                sides[side] = training.of(who[side])
+                if config.benchmark_questions:
+                    from mllmu_unlearn.benchmark_data import benchmark_samples
+
+                    sides[side] += benchmark_samples(source, who[side], config)
+        extra = method.extra_sides(sides.get("forget", []))
+        aligned = dict.fromkeys(extra, "forget")
+        sides |= extra
+    phases = method.official.phases if official and method.official else (method.sides,)
+    schedule = Schedule(
+        {side: len(samples) for side, samples in sides.items()},
+        phases if sides else (),
+        config.per_device_train_batch_size,
+        seed=config.seed if config.data_seed is None else config.data_seed,
+        aligned=aligned,
+        accumulate=config.gradient_accumulation_steps,
+        world=config.world_size,
+        rank=config.process_index,
+    )
+    return Plan(
+        people,
+        sides,
+        schedule,
+        bool(official and method.official and method.official.lr_per_epoch),
+        left_out,
+        _hash(config, source),
+        weights_fingerprint(config.model_name_or_path, config.revision),
+    )
+
+
+def _people(config: "UnlearnConfig | FinetuneConfig", source: Source) -> People:
+    if config.forget_ratio is None and not config.people_ids:
+        return People((), tuple(person.id for person in source.people(FULL_CONFIG)))
+    return choose_people(source, config.forget_ratio, config.people_ids)
+
+
+def _trained(config: "UnlearnConfig | FinetuneConfig", people: People) -> tuple[str, ...]:
+    if config.method != "finetune":
+        return ()
+    return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[
+        config.people
+    ]
+
+
+def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
+    configs = [FULL_CONFIG]
+    if config.forget_ratio is not None:
+        configs.append(forget_config(config.forget_ratio))
+    if "image" in config.modality_set and config.chosen.sides:
+        if config.train_data:
+            other = open_source(config.train_data).hash(
+                baseline_configs(config.train_data, config.forget_ratio)
+            )
+            return f"{source.hash(configs)}+{other}"
+        configs.append(TRAIN_CONFIG)
+    return source.hash(configs)
+
+
+def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, Any]:
+    """What must be equal for a checkpoint to be continued; plain JSON."""
+    return {
+        "method": config.method,
+        "protocol": config.protocol,
+        "hyper_parameters": config.hyper_parameters,
+        "model": plan.fingerprint,
+        "data": plan.data_hash,
+        "samples": {side: len(samples) for side, samples in plan.sides.items()},
+        "forget": list(plan.people.forget),
+        "seed": config.seed,
+        "batch": [config.per_device_train_batch_size, config.gradient_accumulation_steps, config.world_size],
+        "learning_rate": config.learning_rate,
+        "num_train_epochs": config.num_train_epochs,
+        "max_steps": config.max_steps,
+    }
+
+
+def record(
+    config: "UnlearnConfig | FinetuneConfig", plan: Plan, training: dict[str, Any], system_prompt: str | None
+) -> dict[str, Any]:
+    """The content of unlearning.yaml."""
+    trained = plan.people.forget + plan.people.retain
+    retained = plan.people.retain if config.method != "finetune" else _trained(config, plan.people) or trained
+    local = Path(config.model_name_or_path).is_dir()
+    options = {k: v for k in ("learning_rate", "num_train_epochs") if (v := getattr(config, k)) is not None}
+    if config.kind == "lora":
+        options |= {
+            "lora_r": config.lora_r,
+            "lora_alpha": config.lora_alpha,
+            "lora_dropout": config.lora_dropout,
+            "lora_target": ",".join(config.lora.targets),
+        }
+    return {
+        "kind": config.kind,
+        "method": config.method,
+        "protocol": config.protocol,
+        "hyper_parameters": dict(config.hyper_parameters) | (options if config.chosen.sides else {}),
+        "base_model": {
+            "name_or_path": str(Path(config.model_name_or_path).resolve())
+            if local
+            else config.model_name_or_path,
+            "revision": config.revision,
+            "fingerprint": plan.fingerprint,
+        },
+        "forget": {
+            "ratio": plan.people.ratio,
+            "ids": list(plan.people.forget) if config.method != "finetune" else [],
+        },
+        "retain": {"people": len(retained)},
+        "data": {
+            "source": config.data,
+            "hash": plan.data_hash,
+            "benchmark_questions": config.benchmark_questions,
+            "pairs": {side: len(samples) for side, samples in plan.sides.items()},
+            "pairs_left_out": plan.left_out,
+        },
+        "modalities": list(config.modality_set) if config.chosen.sides else [],
+        "seed": config.seed,
+        "system_prompt": system_prompt,
+        "versions": card.versions(),
+        "training": training,
+    }
+
+
+def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
+    """What a dry run prints: the work, and what it needs (weights exactly, activations not at all)."""
+    model = models.empty_model(config)
+    weights = sum(p.numel() for p in model.parameters())
+    width = {"float32": 4, "bfloat16": 2, "float16": 2}.get(config.dtype) or model.dtype.itemsize
+    if config.kind == "prompt":
+        return f"method prompting: writes a system prompt to {config.output_dir}; nothing is trained"
+    lora = config.kind == "lora"
+    trainable = adapters.trainable_of_lora(model, config.lora) if lora else weights
+    saved = trainable * (4 if lora else width)
+    steps = (
+        config.max_steps
+        if config.max_steps > 0
+        else int(config.num_train_epochs * plan.steps_per_epoch + 0.999)
+    )
+    memory = weights * width + trainable * (12 + (4 if lora else 0))
+    keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)
+    samples = ", ".join(f"{len(s)} {side}" for side, s in plan.sides.items())
+    lines = {
+        "method": f"{config.method} ({config.protocol}): {config.chosen.formula}",
+        "people": f"{len(plan.people.forget)} forget, {len(plan.people.retain)} retain",
+        "samples": samples + (f"; {plan.left_out} empty pairs left out" if plan.left_out else ""),
+        "steps": f"{steps} ({plan.steps_per_epoch} an epoch), batch "
+        f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.world_size}",
+        "learning rate": f"{config.learning_rate:g}",
+        "parameters": f"{weights:,}, trained {trainable:,} ({config.kind})",
+        "memory": f"{_size(memory)} for weights, gradients and optimiser; activations come on top",
+        "disk": f"{_size(saved)} for the result, {_size(keep * (saved + 8 * trainable))} for checkpoints",
+        "output": config.output_dir,
+    }
+    return "\n".join(f"{name:<14} {value}" for name, value in lines.items())
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,74 @@
+"""What the frozen start model says: the same model, adapter off, or one number an answer, cached once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from mllmu_unlearn.losses import sequence_logprobs
+from mllmu_unlearn.side import Reference
+
+Batch = Mapping[str, Any]
+
+
+def forward(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Logits (B, K, V) aligned with batch["labels"]; every processor tensor goes to the model as it is."""
+    inputs = {key: value for key, value in batch.items() if key not in ("labels", "keep", "index")}
+    return model(**inputs, logits_to_keep=batch["keep"]).logits
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """No gradient and no dropout inside."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+class ReferenceModel(Protocol):
+    def __call__(self, batch: Batch) -> Reference: ...
+
+
+class AdapterOff:
+    """The start model by a second forward with the adapter disabled; no second copy of the weights."""
+
+    def __init__(self, model: nn.Module, wanted: str) -> None:
+        self.model = model
+        self.wanted = wanted
+
+    def __call__(self, batch: Batch) -> Reference:
+        with frozen(self.model), self.model.disable_adapter():
+            logits = forward(self.model, batch)
+        if self.wanted == "logits":
+            return Reference(logits=logits)
+        return Reference(logprobs=sequence_logprobs(logits, batch["labels"]))
+
+
+class Cached:
+    """Log-probability of each whole answer, by the index of its sample."""
+
+    def __init__(self, logprobs: torch.Tensor) -> None:
+        self.logprobs = logprobs
+
+    def __call__(self, batch: Batch) -> Reference:
+        self.logprobs = self.logprobs.to(batch["index"].device)
+        return Reference(logprobs=self.logprobs[batch["index"]])
+
+
+def cache(
+    model: nn.Module, batches: Callable[[], Iterator[Batch]], size: int, *, show: bool = True
+) -> Cached:
+    """Run the model once over all samples of a side; `batches` yields them in order. `size` samples."""
+    logprobs = []
+    with frozen(model), tqdm(total=size, desc="reference", disable=not show, unit="answer") as bar:
+        for batch in batches():
+            logprobs.append(sequence_logprobs(forward(model, batch), batch["labels"]))
+            bar.update(len(batch["labels"]))
+    return Cached(torch.cat(logprobs))

@@ -1,0 +1,243 @@
+"""`mllmu unlearn` and `mllmu finetune`: from a config to a finished output folder."""
+
+import copy
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import set_seed
+
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.source import open_source
+from mllmu_unlearn import adapters, card, models, plan
+from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
+from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+from mllmu_unlearn.data import Rows
+from mllmu_unlearn.folders import check_output, whole_folder
+from mllmu_unlearn.plan import Plan
+from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, cache
+from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer, checkpoints
+
+Config = UnlearnConfig | FinetuneConfig
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method's `prepare` and `edit` may use.
+
+    model: wrapped by its adapter. batches(side, size): the side's samples in order, on the model's device.
+    """
+
+    model: nn.Module
+    rows: Rows
+    collator: Collator
+    config: Config
+
+    def batches(self, side: str, size: int = 4) -> Iterator[Batch]:
+        device = next(self.model.parameters()).device
+        for start in range(0, len(self.rows.sides[side]), size):
+            indices = range(start, min(start + size, len(self.rows.sides[side])))
+            batch = self.collator.batch([(i, self.rows.row(side, i), False) for i in indices])
+            yield {key: tensor.to(device) for key, tensor in batch.items()}
+
+
+def unlearn(config: UnlearnConfig) -> Path:
+    """Run a method; returns the finished folder. Raises UserError; writes nothing on a dry run."""
+    return _run(config)
+
+
+def finetune(config: FinetuneConfig) -> Path:
+    """Train a vanilla or a retain-only model; returns the finished folder. Raises UserError."""
+    return _run(config)
+
+
+def _run(config: Config) -> Path:
+    out = Path(config.output_dir)
+    check_output(out)
+    adapters.refuse_adapter_folder(config.model_name_or_path)
+    if config.n_gpu > 1:
+        raise UserError(
+            f"{config.n_gpu} GPUs are visible to one process; start with `accelerate launch --num_processes "
+            f"{config.n_gpu} -m mllmu_unlearn.cli.main ...`, or choose one with CUDA_VISIBLE_DEVICES=0."
+        )
+    planned = plan.make(config, open_source(config.data))
+    if config.dry_run:
+        print(plan.describe(config, planned))
+    elif config.kind == "prompt":
+        _write_prompt(config, planned, out)
+    else:
+        _train(config, planned, out)
+    return out
+
+
+def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:
+    text = config.system_prompt or config.chosen.system_prompt
+    with whole_folder(out) as folder:
+        _write_card(config, planned, folder, out.name, {}, system_prompt=text)
+
+
+def _train(config: Config, planned: Plan, out: Path) -> None:
+    method = config.chosen
+    work = out.with_name(f"{out.name}.checkpoints")
+    resume = _resume_from(config, planned, work)
+    processor = models.load_processor(config)
+    model = models.load_model(config)
+    official = config.protocol == "official"
+    if official:
+        encoder = OfficialEncoder(processor, raw=model.config.model_type.startswith("llava"))
+    else:
+        encoder = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
+    collator = Collator(models.padding_id(processor), encoder.whole_sequence)
+    rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
+    set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
+    model = models.wrap(model, config)
+    references = _references(config, method, model, rows, collator, official)
+    arguments = copy.copy(config)
+    arguments.output_dir = str(work)
+    trainer = MethodTrainer(
+        model=model,
+        args=arguments,
+        data_collator=collator,
+        processing_class=processor,
+        method=method,
+        rows=rows,
+        schedule=planned.schedule,
+        references=references,
+        official=official,
+        lr_per_epoch=planned.lr_per_epoch,
+    )
+    context = Context(model, rows, collator, config)
+    began = time.monotonic()
+    try:
+        method.prepare(context)
+        if method.trains:
+            _fit(trainer, config, resume)
+        else:
+            method.edit(context)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "out of memory on the device; lower --per_device_train_batch_size and raise "
+            "--gradient_accumulation_steps, or add --gradient_checkpointing or --dtype bfloat16."
+            + _last(work)
+        ) from error
+    except UserError as error:
+        raise UserError(f"{error}{_last(work)}") from error
+    except KeyboardInterrupt:
+        print(f"\nmllmu: stopped.{_last(work) or ' No checkpoint yet.'}", file=sys.stderr)
+        raise
+    _save(trainer, config, planned, out, _summary(trainer, time.monotonic() - began))
+    if config.should_save and not (config.keep_checkpoints and checkpoints(work)):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _fit(trainer: MethodTrainer, config: Config, resume: Path | None) -> None:
+    if resume is not None:
+        state = torch.load(resume / STATE_FILE, map_location="cpu", weights_only=True)
+        trainer.method.load_state_dict(state)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    trainer.require_finite()
+
+
+def _references(
+    config: Config, method: Any, model: nn.Module, rows: Rows, collator: Collator, official: bool
+) -> dict[str, ReferenceModel]:
+    wanted = method.official_references() if official else method.references()
+    made: dict[str, ReferenceModel] = {}
+    for side, what in wanted.items():
+        cached = what == "logprobs" and (config.reference != "live" or config.reference_model)
+        if config.reference == "cached" and not cached:
+            raise UserError(
+                f"method '{config.method}' needs the reference's logits on {side}; use --reference live."
+            )
+        if config.reference_model and not cached:
+            raise UserError(f"--reference_model only serves cached log-probabilities, not {config.method}.")
+        made[side] = _cached(config, side, model, rows, collator) if cached else AdapterOff(model, what)
+    return made
+
+
+def _cached(config: Config, side: str, model: nn.Module, rows: Rows, collator: Collator) -> Cached:
+    reference = models.load_model(config, config.reference_model) if config.reference_model else model
+    reference.to(config.device)
+    context = Context(reference, rows, collator, config)
+    size, count = config.per_device_train_batch_size, len(rows.sides[side])
+    show = config.process_index == 0 and not config.disable_tqdm
+    # A fresh adapter is zero, so the wrapped model still is the start model.
+    return cache(reference, lambda: context.batches(side, size), count, show=show)
+
+
+def _resume_from(config: Config, planned: Plan, work: Path) -> Path | None:
+    """The checkpoint to go on from; None for a new run, which clears away what an older one left."""
+    stamp, wanted = work / "run.json", plan.identity(config, planned)
+    found = [folder for _, folder in checkpoints(work)]
+    if not config.resume_from_checkpoint:
+        if config.should_save:
+            if found:
+                print(
+                    f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}."
+                )
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            stamp.write_text(json.dumps(wanted), encoding="utf-8")
+        return None
+    if config.resume_from_checkpoint is not True:
+        found = [Path(config.resume_from_checkpoint)]
+        stamp = found[0].parent / stamp.name
+        if not (found[0] / "trainer_state.json").is_file():
+            raise UserError(
+                f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one."
+            )
+    if not found:
+        raise UserError(f"there is no complete checkpoint in {work}; leave out --resume_from_checkpoint.")
+    before = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
+    differ = sorted(key for key in wanted if before.get(key) != wanted[key])
+    if differ:
+        raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
+    return found[-1]
+
+
+def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summary: dict) -> None:
+    main = trainer.is_world_process_zero()
+    with whole_folder(out, write=main) as folder:
+        trainer.accelerator.wait_for_everyone()
+        trainer.save_model(str(folder), _internal_call=True)
+        if main:
+            (folder / "training_args.bin").unlink()
+            _write_card(config, planned, folder, out.name, summary)
+        trainer.accelerator.wait_for_everyone()
+
+
+def _write_card(
+    config: Config, planned: Plan, folder: Path, name: str, summary: dict, system_prompt: str | None = None
+) -> None:
+    method = config.chosen
+    card.write(
+        folder,
+        plan.record(config, planned, summary, system_prompt),
+        name=name,
+        title=method.title,
+        formula=method.formula,
+        paper=method.paper,
+    )
+
+
+def _summary(trainer: MethodTrainer, seconds: float) -> dict[str, Any]:
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    last = {k: round(v, 4) for k, v in (logs[-1] if logs else {}).items() if k.startswith("loss")}
+    return {
+        "steps": trainer.state.global_step,
+        "seconds": round(seconds, 1),
+        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "final_losses": last,
+    }
+
+
+def _last(work: Path) -> str:
+    found = checkpoints(work)
+    return f" Kept {found[-1][1]}; the same command with --resume_from_checkpoint goes on." if found else ""

@@ -1,0 +1,83 @@
+"""Which samples meet in which batch: a pure function of (seed, epoch, position), so that any rank and any
+resumed run finds the same batches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from mllmu_unlearn.data import Key
+
+
+class Schedule(Sampler[list[Key]]):
+    """Batches of one process for one epoch.
+
+    phases: sides that share a batch; phases follow each other within an epoch (the official code), and no
+    batch spans two. The first side of a phase is passed over once; the others are drawn without replacement
+    in their own endless shuffled order, which goes on from epoch to epoch.
+    aligned: sides that take the index of another side (alternate answers of the forget samples).
+    Muted items fill up each phase to whole windows of `world * accumulate` batches, so that no window mixes
+    phases and every process has equally many batches.
+    """
+
+    def __init__(
+        self,
+        sizes: Mapping[str, int],
+        phases: Sequence[tuple[str, ...]],
+        batch_size: int,
+        *,
+        seed: int,
+        aligned: Mapping[str, str] | None = None,
+        accumulate: int = 1,
+        world: int = 1,
+        rank: int = 0,
+    ) -> None:
+        self.sizes = dict(sizes)
+        self.phases = tuple(phases)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.aligned = dict(aligned or {})
+        self.accumulate = accumulate
+        self.world = world
+        self.rank = rank
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(self._batches(phase) for phase in self.phases)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for number, phase in enumerate(self.phases):
+            keys = self._keys(number, phase)
+            share = self.batch_size * self.world
+            for batch in range(self._batches(phase)):
+                mine = keys[batch * share : (batch + 1) * share][self.rank :: self.world]
+                missing = self.batch_size - len(mine) if not mine else 0
+                yield mine + [Key(keys[0].picks, muted=True)] * min(1, missing)
+
+    def _batches(self, phase: tuple[str, ...]) -> int:
+        """Batches of one process in a phase; more than one phase: whole accumulation windows."""
+        batches = -(-self.sizes[phase[0]] // (self.batch_size * self.world))
+        if len(self.phases) > 1:
+            batches = -(-batches // self.accumulate) * self.accumulate
+        return batches
+
+    def _keys(self, number: int, phase: tuple[str, ...]) -> list[Key]:
+        first = phase[0]
+        length = self.sizes[first]
+        columns = {first: self._draw(first, number, self.epoch * length, length)}
+        for side in phase[1:]:
+            other = self.aligned.get(side)
+            columns[side] = columns[other] if other else self._draw(side, number, self.epoch * length, length)
+        return [Key(tuple((side, int(columns[side][i])) for side in phase)) for i in range(length)]
+
+    def _draw(self, side: str, phase: int, start: int, length: int) -> np.ndarray:
+        """Entries start..start+length of the side's endless order: one fresh permutation after another."""
+        size = self.sizes[side]
+        passes = range(start // size, -(-(start + length) // size))
+        salt = int.from_bytes(side.encode()[:8].ljust(8, b"\0"), "little") + phase
+        order = [np.random.default_rng([self.seed, salt, p]).permutation(size) for p in passes]
+        offset = start - passes.start * size
+        return np.concatenate(order)[offset : offset + length]
