@@ -84,7 +84,7 @@ def write(
     folder: Path, record: Mapping[str, Any], *, name: str, title: str, formula: str, paper: str
 ) -> None:
     """Write both files. `record` is the content of unlearning.yaml; the rest is the method in words."""
-    text = yaml.safe_dump({"format": FORMAT, **record}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({"format": FORMAT} | dict(record), sort_keys=False, allow_unicode=True)
     (folder / MARK).write_text(text, encoding="utf-8")
     card = _card(record, name=name, title=title, formula=formula, paper=paper)
     (folder / "README.md").write_text(card, encoding="utf-8")

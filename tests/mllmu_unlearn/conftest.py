@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from tiny_architectures import tiny_idefics3, tiny_qwen
 
 from mllmu_tasks.mini.tiny import TinyShape, build_tiny_llava
 
@@ -105,3 +106,11 @@ def checkpoint(tiny, tmp_path_factory) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session", params=["llava", "qwen2_5_vl", "idefics3"])
+def family(request, tiny, texts):
+    """(model, processor) of each architecture; tests must not change the model's weights."""
+    if request.param == "llava":
+        return tiny
+    return {"qwen2_5_vl": tiny_qwen, "idefics3": tiny_idefics3}[request.param](texts)

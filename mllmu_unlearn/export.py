@@ -1,0 +1,63 @@
+"""An adapter folder -> an ordinary checkpoint with merged weights, for servers that take no adapter."""
+
+from pathlib import Path
+
+import yaml
+from peft import PeftModel
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.adapter import weights_fingerprint
+from mllmu_unlearn import card, methods
+from mllmu_unlearn.adapters import base_of
+from mllmu_unlearn.folders import MARK, check_output, whole_folder
+from mllmu_unlearn.methods._supervised import Supervised
+
+
+def merge(adapter: Path | str, out: Path | str) -> Path:
+    """Write the base weights with the adapter merged in, processor and card beside them; returns `out`.
+
+    Raises UserError for a folder that is no adapter or whose base model is not the one it was made from.
+    """
+    adapter, out = Path(adapter), Path(out)
+    check_output(out)
+    base, revision = base_of(adapter)
+    record = _record(adapter)
+    _check_base(adapter, base, revision, record)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(base, revision=revision or "main", dtype="auto")
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot open the base model '{base}' of '{adapter}': {error}") from error
+    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+    with whole_folder(out) as folder:
+        merged.save_pretrained(folder)
+        AutoProcessor.from_pretrained(adapter).save_pretrained(folder)
+        _write_card(folder, out.name, record)
+    return out
+
+
+def _record(adapter: Path) -> dict:
+    file = adapter / MARK
+    if not file.is_file():
+        raise UserError(f"'{adapter}' has no {MARK}; only adapters that mllmu wrote can be exported.")
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def _check_base(adapter: Path, base: str, revision: str | None, record: dict) -> None:
+    made_from = record["base_model"]["fingerprint"]
+    if weights_fingerprint(base, revision) != made_from:
+        raise UserError(
+            f"the weights of '{base}' are not those that '{adapter}' was made from (fingerprint {made_from})."
+        )
+
+
+def _write_card(folder: Path, name: str, record: dict) -> None:
+    method = Supervised if record["method"] == Supervised.name else methods.get(record["method"])
+    card.write(
+        folder,
+        {**record, "kind": "full"},
+        name=name,
+        title=method.title,
+        formula=method.formula,
+        paper=method.paper,
+    )
