@@ -13,17 +13,22 @@ class Question:
     """One benchmark question.
 
     index: position in the person's list of this task and modality, from 0, unaffected by skipping.
+    slot: position in the stored list, which mixes the modalities for cloze and generation; the official skip
+        rule counts by it.
     text: the question as stored; a cloze question holds the blank `__`.
     gold: a letter for classification, else the text; "" if the data has none.
     options: letter -> text in stored order (None where the data lacks the option); () if not classification.
+    stored_gold: the gold answer as the data has it, which the official shots print.
     defect: why this question cannot be scored, or None.
     """
 
     task: Task
     modality: Modality
     index: int
+    slot: int
     text: str
     gold: str
+    stored_gold: str
     options: tuple[tuple[str, str | None], ...] = ()
     defect: str | None = None
 
@@ -32,7 +37,7 @@ class Question:
 class Person:
     """One row of a config, without its image bytes.
 
-    row: position in the config's table. images: how many images the row holds (0 if none is stored).
+    row: position in the config's table.
     biography: the parsed JSON object, {} if the text is no JSON object (kept in `biography_text`).
     question / answer: the row's description prompt and its long answer, "" if absent.
     """
@@ -40,7 +45,6 @@ class Person:
     id: str
     config: str
     row: int
-    images: int
     questions: tuple[Question, ...]
     biography: dict
     biography_text: str = ""
@@ -55,3 +59,26 @@ class Person:
     def of(self, task: Task, modality: Modality) -> Iterator[Question]:
         """Questions of one task and modality, in stored order, defective ones included."""
         return (q for q in self.questions if q.task is task and q.modality is modality)
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """Something in the data that does not stop a run but must not pass unseen."""
+
+    config: str
+    person: str
+    where: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.config}, person {self.person}, {self.where}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One row of a training config: the (question, answer) pairs that belong to its image."""
+
+    person: str
+    config: str
+    row: int
+    pairs: tuple[tuple[str, str], ...]

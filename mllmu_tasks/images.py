@@ -1,0 +1,106 @@
+"""Encoded images stay in Arrow memory, one column a config; a picture is decoded when a question shows it."""
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mllmu_tasks.errors import UserError
+
+DECODED = 64
+"""Decoded pictures kept, the least recently used ones go first: 64 of 512 x 512 are 48 MiB."""
+
+
+class ImageStore:
+    """Images of one config, by row. Thread-safe.
+
+    files: the config's parquet files in row order. column: `image` (one) or `images` (a list).
+    """
+
+    def __init__(self, config: str, files: Iterable[Path], column: str) -> None:
+        self.config = config
+        self.column = column
+        self.files = list(files)
+        self.lock = threading.RLock()
+        self.wanted: set[int] | None = set()
+        self.rows: dict[int, pa.Scalar] = {}
+        self.decoded: OrderedDict[tuple[int, int], Image.Image] = OrderedDict()
+
+    def want(self, rows: Iterable[int]) -> None:
+        """Announce rows before the first one is read, so that one pass over the files finds them all."""
+        with self.lock:
+            self.wanted.update(rows)
+
+    def count(self, row: int) -> int:
+        """How many images a row holds."""
+        return len(self._stored(row))
+
+    def encoded(self, row: int, index: int) -> bytes:
+        """The bytes as stored. Raises UserError if there are none."""
+        images = self._stored(row)
+        if not 0 <= index < len(images):
+            raise UserError(f"{self.config}, row {row}: image {index} of {len(images)} does not exist.")
+        entry = images[index].as_py()
+        data = entry.get("bytes") if isinstance(entry, dict) else entry
+        if not isinstance(data, bytes) or not data:
+            raise UserError(f"{self.config}, row {row}: image {index} holds no bytes.")
+        return data
+
+    def picture(self, row: int, index: int) -> Image.Image:
+        """The image as RGB, converted as the official code does. Raises UserError if it does not decode."""
+        key = (row, index)
+        with self.lock:
+            if key in self.decoded:
+                self.decoded.move_to_end(key)
+                return self.decoded[key]
+        data = self.encoded(row, index)
+        try:
+            picture = Image.open(io.BytesIO(data)).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UserError(f"{self.config}, row {row}: image {index} is unreadable ({error}).") from error
+        with self.lock:
+            self.decoded[key] = picture
+            while len(self.decoded) > DECODED:
+                self.decoded.popitem(last=False)
+        return picture
+
+    def problem(self, row: int, index: int) -> str | None:
+        """Why an image cannot be read, or None; cheaper than decoding it."""
+        try:
+            Image.open(io.BytesIO(self.encoded(row, index))).verify()
+        except UserError as error:
+            return str(error)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return f"unreadable image ({error})"
+        return None
+
+    def _stored(self, row: int) -> list:
+        with self.lock:
+            if row not in self.rows:
+                self.wanted.add(row)
+                self._read(sorted(self.wanted - set(self.rows)))
+            value = self.rows[row]
+        if not value.is_valid:
+            return []
+        if self.column == "images":
+            return [entry for entry in value if entry.is_valid]
+        return [value]
+
+    def _read(self, rows: list[int]) -> None:
+        """One row group at a time, and of it only the wanted rows."""
+        start = 0
+        for file in self.files:
+            parquet = pq.ParquetFile(file)
+            for group in range(parquet.num_row_groups):
+                size = parquet.metadata.row_group(group).num_rows
+                here = [row - start for row in rows if start <= row < start + size]
+                if here:
+                    column = parquet.read_row_group(group, columns=[self.column]).column(0)
+                    kept = column.take(pa.array(here))
+                    self.rows.update({start + place: kept[i] for i, place in enumerate(here)})
+                start += size

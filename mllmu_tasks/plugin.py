@@ -1,0 +1,56 @@
+"""The entry point: makes our task folder visible to lmms-eval and registers our models.
+
+lmms-eval knows plugins for models only (group `lmms_eval.models`), so `register` also adds our YAML folder to
+what `TaskManager` reads. It is called in every lmms-eval run on the machine: it imports nothing heavy, changes
+nothing else, and never raises, because one failing plugin would disable all that come after it.
+"""
+
+import functools
+import warnings
+from pathlib import Path
+
+MARK = "_mllmu_adds_tasks"
+
+
+def task_folder() -> Path:
+    """The folder of the task YAMLs: inside the installed package, or at the top of a source checkout."""
+    installed = Path(__file__).parent / "task_yamls"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "task_yamls"
+
+
+def register() -> list:
+    """Called by lmms-eval when `lmms_eval.models` is imported. Returns our model manifests."""
+    try:
+        _show_tasks()
+        from lmms_eval.models.registry_v2 import ModelManifest
+
+        return [
+            ModelManifest("mllmu_hf", chat_class_path="mllmu_tasks.models.hf.MllmuHf"),
+            ModelManifest("mllmu_replay", chat_class_path="mllmu_tasks.models.replay.MllmuReplay"),
+        ]
+    except Exception as error:  # the whole plugin chain of lmms-eval hangs on this call
+        warnings.warn(
+            f"mllmu could not register with this lmms-eval ({error!r}); use --include_path {task_folder()}",
+            stacklevel=2,
+        )
+        return []
+
+
+def _show_tasks() -> None:
+    """Make TaskManager read our folder after its own; idempotent."""
+    from lmms_eval.tasks import TaskManager
+
+    original = TaskManager.initialize_tasks
+    if getattr(original, MARK, False):
+        return
+
+    @functools.wraps(original)
+    def initialize_tasks(self, include_path=None, include_defaults=True, **kwargs):
+        paths = [include_path] if isinstance(include_path, str) else list(include_path or [])
+        ours = str(task_folder())
+        if include_defaults and ours not in paths:
+            paths.append(ours)
+        return original(self, include_path=paths or None, include_defaults=include_defaults, **kwargs)
+
+    setattr(initialize_tasks, MARK, True)
+    TaskManager.initialize_tasks = initialize_tasks

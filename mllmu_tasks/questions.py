@@ -1,0 +1,185 @@
+"""Persons -> question rows without images: who is shown as example, what is asked, and what is left out."""
+
+import functools
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from mllmu_tasks.benchmark import (
+    FULL_CONFIG,
+    TEST_CONFIG,
+    Leaf,
+    Modality,
+    Split,
+    forget_config,
+)
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.people import Person, Question
+from mllmu_tasks.settings import Settings
+from mllmu_tasks.source import Source, open_source
+
+NAMED = 20
+"""At most so many left-out questions are named in the results; all are counted."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A question (index None: all of the person's) that is not scored, and why."""
+
+    person: str
+    index: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeafQuestions:
+    """The questions of one leaf.
+
+    rows: what lmms-eval sees as documents, flat and without images. shots: people shown, Full_Set order.
+    configs: what was read, for the data hash.
+    """
+
+    leaf: Leaf
+    rows: tuple[dict, ...]
+    shots: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    configs: tuple[str, ...]
+
+    def facts(self, source: Source, settings: Settings) -> dict:
+        """What a reader of the results must know; lands in every results file."""
+        reasons = Counter(item.reason.split(" (")[0] for item in self.left_out)
+        named = [f"{i.person}[{'all' if i.index is None else i.index}]: {i.reason}" for i in self.left_out]
+        return {
+            "data": source.name,
+            "data_hash": source.hash(self.configs),
+            "seed": settings.seed,
+            "shots": list(settings.shots),
+            "shot_questions": settings.shot_questions,
+            "shot_people": list(self.shots),
+            "questions": len(self.rows),
+            "people": len({row["person"] for row in self.rows}),
+            "left_out": dict(reasons),
+            "left_out_named": named[:NAMED],
+        }
+
+
+@functools.lru_cache(maxsize=256)
+def leaf_questions(leaf: Leaf, settings: Settings) -> LeafQuestions:
+    """The questions of a leaf under the given settings; built once a process."""
+    return build_leaf(open_source(settings.data), leaf, settings)
+
+
+def build_leaf(source: Source, leaf: Leaf, settings: Settings) -> LeafQuestions:
+    """Draw the examples, skip what they show, and lay out the rest. Raises UserError.
+
+    The draws are those of the official code after `random.seed(S)`: one `sample` over the split's ids, then
+    on the test split one `choice` of an image a row, in row order.
+    """
+    rng = random.Random(settings.seed)
+    people, ids, left_out = _people(source, leaf)
+    shots = _draw_shots(source, leaf, settings, ids, rng)
+    shown = {(person.id, question.slot) for person, question in shots}
+    images = _draw_images(source, leaf, people, rng)
+    shot_text = json.dumps([[person.id, question.slot] for person, question in shots])
+    if leaf.modality is Modality.IMAGE:
+        source.want_images([*people, *(person for person, _ in shots)])
+    rows = []
+    for person in people:
+        unseen = _image_problem(source, leaf, person, images)
+        for question in person.of(leaf.task, leaf.modality):
+            if (person.id, question.slot) in shown:
+                left_out.append(LeftOut(person.id, question.index, "shown as example"))
+            elif question.defect or unseen:
+                left_out.append(LeftOut(person.id, question.index, question.defect or unseen))
+            else:
+                rows.append(_row(leaf, person, question, images.get(person.id, 0), shot_text))
+    configs = {leaf.config, *([FULL_CONFIG] if shots else [])}
+    if leaf.split is Split.TEST:
+        configs.add(forget_config(leaf.ratio))
+    shot_people = tuple(dict.fromkeys(person.id for person, _ in shots))
+    return LeafQuestions(leaf, tuple(rows), shot_people, tuple(left_out), tuple(sorted(configs)))
+
+
+def _people(source: Source, leaf: Leaf) -> tuple[list[Person], list[str], list[LeftOut]]:
+    """Who is asked about (row order), the ids that are drawn from, and who is missing."""
+    people = source.people(leaf.config)
+    ids = [person.id for person in people]
+    left_out: list[LeftOut] = []
+    if leaf.split is Split.TEST:
+        ids = [person.id for person in source.people(forget_config(leaf.ratio))]
+        people = [person for person in people if person.id in set(ids)]
+        there = {person.id for person in people}
+        left_out = [LeftOut(i, None, f"not in {TEST_CONFIG}") for i in ids if i not in there]
+    if leaf.split in (Split.FORGET, Split.TEST):
+        everyone = source.by_id(FULL_CONFIG)
+        unknown = [i for i in ids if i not in everyone]
+        if unknown:
+            raise UserError(
+                f"{forget_config(leaf.ratio)} of data '{source.name}' names people who are not in {FULL_CONFIG}: "
+                f"{', '.join(unknown[:5])}; an ID is a text such as '009', and a number loses its zeros."
+            )
+    return list(people), ids, left_out
+
+
+def _draw_shots(
+    source: Source, leaf: Leaf, settings: Settings, ids: list[str], rng: random.Random
+) -> list[tuple[Person, Question]]:
+    """The example questions in the order in which they are shown."""
+    count = settings.shot_people(leaf.task)
+    if not count:
+        return []
+    if len(ids) <= count:
+        raise UserError(
+            f"{leaf.name}: {count} people are to be shown as examples, but the split has {len(ids)}; set "
+            "MLLMU_SHOTS=0 for zero-shot questions, or a smaller count."
+        )
+    drawn = set(rng.sample(ids, count))
+    if leaf.split is Split.REAL:
+        return []  # a celebrity is not in Full_Set, so the official code finds no examples to show
+    shots = [
+        (person, question)
+        for person in source.people(FULL_CONFIG)
+        if person.id in drawn
+        for question in person.of(leaf.task, leaf.modality)
+    ]
+    return shots[: settings.shot_questions]
+
+
+def _draw_images(source: Source, leaf: Leaf, people: list[Person], rng: random.Random) -> dict[str, int]:
+    if leaf.split is not Split.TEST:
+        return {}
+    source.want_images(people)
+    drawn = {}
+    for person in people:
+        count = source.image_count(person)
+        if count:
+            drawn[person.id] = rng.choice(range(count))
+    return drawn
+
+
+def _image_problem(source: Source, leaf: Leaf, person: Person, images: dict[str, int]) -> str | None:
+    if leaf.modality is not Modality.IMAGE:
+        return None
+    if leaf.split is Split.TEST and person.id not in images:
+        return "the row holds no image"
+    return source.image_problem(person, images.get(person.id, 0))
+
+
+def _row(leaf: Leaf, person: Person, question: Question, image: int, shots: str) -> dict:
+    return {
+        "leaf": leaf.name,
+        "person": person.id,
+        "split": str(leaf.split),
+        "ratio": leaf.ratio,
+        "task": str(leaf.task),
+        "modality": str(leaf.modality),
+        "config": leaf.config,
+        "question_index": question.index,
+        "slot": question.slot,
+        "image_index": image,
+        "question": question.text,
+        "gold": question.gold,
+        "options": json.dumps(dict(question.options), ensure_ascii=False) if question.options else "",
+        "shots": shots,
+    }

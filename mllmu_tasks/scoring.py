@@ -1,0 +1,73 @@
+"""An answer -> a flat dict of floats and facts, by the rules and with the libraries of the official code.
+
+Thread-safe: lmms-eval scores in a pool of threads.
+"""
+
+import functools
+import threading
+
+from mllmu_tasks.benchmark import Task
+
+TAG = "ASSISTANT:"
+_local = threading.local()
+
+
+def clean(raw: str) -> str:
+    """The answer the official code would read: up to the next `ASSISTANT:` tag, stripped."""
+    return raw.split(TAG)[0].strip()
+
+
+def score_answer(task: Task, raw: str, gold: str, options: dict[str, str | None]) -> dict[str, float | str]:
+    """Scores of one answer: `score` first, then the task's metrics, then prediction, answered and parsed.
+
+    raw: the model's text. gold: letter or text, never empty. options: letter -> text, {} if none.
+    """
+    answer = clean(raw)
+    answered = float(bool(answer))
+    if task is Task.CLASSIFICATION:
+        letter = answer[:1].upper()
+        letter = letter if letter in options else ""
+        right = float(bool(letter) and letter == gold)
+        metrics, prediction, parsed = {"mllmu_accuracy": right}, letter, float(bool(letter))
+    elif task is Task.CLOZE:
+        right = float(gold.lower() in answer.lower())
+        metrics, prediction, parsed = {"mllmu_cloze": right}, answer, answered
+    else:
+        metrics = {**rouge(gold, answer), "mllmu_bleu": bleu(gold, answer)}
+        prediction, parsed = answer, answered
+    score = next(iter(metrics.values()))
+    return {
+        "score": score,
+        **metrics,
+        "mllmu_answered": answered,
+        "prediction": prediction,
+        "answered": answered,
+        "parsed": parsed,
+    }
+
+
+def rouge(gold: str, answer: str) -> dict[str, float]:
+    """ROUGE-L, 1 and 2 F1 with stemming (rouge_score), ROUGE-L first since it is the task's score."""
+    if not hasattr(_local, "rouge"):
+        _local.rouge = _rouge_scorer()
+    scores = _local.rouge.score(gold, answer)
+    return {f"mllmu_{name}": float(scores[name].fmeasure) for name in ("rougeL", "rouge1", "rouge2")}
+
+
+def bleu(gold: str, answer: str) -> float:
+    """4-gram sentence BLEU on whitespace tokens with smoothing method 1 (nltk); 0 for an empty answer."""
+    sentence_bleu, smooth = _bleu_tools()
+    return float(sentence_bleu([gold.split()], answer.split(), smoothing_function=smooth))
+
+
+def _rouge_scorer():
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+
+
+@functools.cache
+def _bleu_tools():
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    return sentence_bleu, SmoothingFunction().method1

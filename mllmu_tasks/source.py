@@ -1,0 +1,257 @@
+"""Hub id, folder in the hub layout, or `mini` -> typed, validated `Person` records and their images."""
+
+import functools
+import hashlib
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mllmu_tasks.benchmark import FULL_CONFIG
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.images import ImageStore
+from mllmu_tasks.people import Defect, Person, TrainingRow
+from mllmu_tasks.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person, person_id
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[\w][\w.-]*")
+BLOB_HASH = re.compile(r"[0-9a-f]{64}")
+ELSEWHERE = "set MLLMU_DATA to a folder that holds <config>/*.parquet, or to 'mini'"
+
+
+@functools.lru_cache(maxsize=8)
+def open_source(spec: str) -> "Source":
+    """The source of a hub id, a folder, or `mini`; one object a process, so configs are read once.
+
+    Raises UserError if it is neither. Nothing is downloaded before a config is asked for.
+    """
+    if spec == "mini":
+        from mllmu_tasks.mini import data_folder
+
+        return Source(spec, functools.partial(_files_in, data_folder()))
+    if Path(spec).is_dir():
+        return Source(spec, functools.partial(_files_in, Path(spec)))
+    if HUB_ID.fullmatch(spec):
+        return Source(spec, functools.partial(_hub_files, spec))
+    raise UserError(f"data '{spec}' is neither a folder here nor a hub id; {ELSEWHERE}.")
+
+
+class Source:
+    """Reads configs on demand, each once. Thread-safe.
+
+    locate: config -> its parquet files in row order, [] if it has none.
+    """
+
+    def __init__(self, name: str, locate: Callable[[str], list[Path]]) -> None:
+        self.name = name
+        self._locate = locate
+        self._lock = threading.RLock()
+        self._files: dict[str, list[Path]] = {}
+        self._people: dict[str, tuple[Person, ...]] = {}
+        self._by_id: dict[str, dict[str, Person]] = {}
+        self._defects: dict[str, tuple[Defect, ...]] = {}
+        self._stores: dict[str, ImageStore] = {}
+        self._training: dict[str, tuple[TrainingRow, ...]] = {}
+
+    def files(self, config: str) -> list[Path]:
+        """The config's parquet files. Raises UserError if there are none."""
+        with self._lock:
+            if config not in self._files:
+                self._files[config] = self._locate(config)
+            if not self._files[config]:
+                raise UserError(f"data '{self.name}' has no config {config} (no {config}/*.parquet); {ELSEWHERE}.")
+            return self._files[config]
+
+    def people(self, config: str) -> tuple[Person, ...]:
+        """Everyone in a config, in row order. Raises UserError where the structure is wrong."""
+        with self._lock:
+            if config not in self._people:
+                self._read_people(config)
+            return self._people[config]
+
+    def by_id(self, config: str) -> dict[str, Person]:
+        self.people(config)
+        return self._by_id[config]
+
+    def defects(self, config: str) -> tuple[Defect, ...]:
+        """What is wrong in a config without being structural, questions that cannot be scored included."""
+        self.people(config)
+        return self._defects[config]
+
+    def want_images(self, people: Iterable[Person]) -> None:
+        """Announce whose images will be asked for, so that one pass over the files finds them all."""
+        for person in people:
+            self._store(person.config).want([person.row])
+
+    def image_count(self, person: Person) -> int:
+        return self._store(person.config).count(person.row)
+
+    def image(self, person: Person, index: int = 0) -> Image.Image:
+        """RGB. Raises UserError naming config and row if it cannot be read."""
+        return self._store(person.config).picture(person.row, index)
+
+    def image_bytes(self, person: Person, index: int = 0) -> bytes:
+        return self._store(person.config).encoded(person.row, index)
+
+    def image_problem(self, person: Person, index: int = 0) -> str | None:
+        return self._store(person.config).problem(person.row, index)
+
+    def image_of_row(self, config: str, row: int, index: int = 0) -> Image.Image:
+        return self._store(config).picture(row, index)
+
+    def hash(self, configs: Iterable[str]) -> str:
+        """sha256 over the content of configs: equal for a hub snapshot and a local copy of it."""
+        digest = hashlib.sha256()
+        for config in sorted(set(configs)):
+            for file in self.files(config):
+                digest.update(f"{config}/{file.name} {_content_hash(file)}\n".encode())
+        return digest.hexdigest()
+
+    def training_rows(self, config: str) -> tuple[TrainingRow, ...]:
+        """Rows of a config with a `metadata` column (`ft_Data`, or `forget_N` of baseline_train_split).
+
+        The person is the `ID` in metadata, else the row's ID column, else whoever has the same image in
+        `Full_Set`. Raises UserError if none of these answers, or if the config holds no training pairs.
+        """
+        with self._lock:
+            if config not in self._training:
+                self._training[config] = self._read_training(config)
+            return self._training[config]
+
+    def _read_people(self, config: str) -> None:
+        table = self._table(config, ("ID", *QUESTION_COLUMNS), TEXT_COLUMNS)
+        people, defects = [], []
+        for position, row in enumerate(table.to_pylist()):
+            person, oddities = parse_person(config, position, row)
+            people.append(person)
+            defects += [Defect(config, person.id, where, problem) for where, problem in oddities]
+            defects += [
+                Defect(config, person.id, f"{q.task} {q.modality} question {q.index}", q.defect)
+                for q in person.questions
+                if q.defect
+            ]
+        if not people:
+            raise UserError(f"config {config} of data '{self.name}' has no rows.")
+        twice = [i for i, n in Counter(p.id for p in people).items() if n > 1]
+        if twice:
+            raise UserError(f"config {config} of data '{self.name}' has duplicate IDs: {', '.join(twice[:5])}.")
+        self._people[config] = tuple(people)
+        self._by_id[config] = {p.id: p for p in people}
+        self._defects[config] = tuple(defects)
+
+    def _read_training(self, config: str) -> tuple[TrainingRow, ...]:
+        names = self._columns(config)
+        if "metadata" not in names:
+            raise UserError(
+                f"config {config} of data '{self.name}' has no column 'metadata': these are benchmark questions, "
+                "not training pairs; train on ft_Data, or on a copy of MLLMMU/baseline_train_split."
+            )
+        rows = self._table(config, ("metadata",), ("ID",)).to_pylist()
+        return tuple(self._training_row(config, position, row) for position, row in enumerate(rows))
+
+    def _training_row(self, config: str, position: int, row: dict) -> TrainingRow:
+        where = f"{config} of data '{self.name}', row {position}"
+        try:
+            entries = json.loads(row["metadata"])
+            pairs = tuple((e.get("Question") or "", e.get("Answer") or "") for e in entries)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{where}: metadata is no JSON list of questions and answers ({error}).") from error
+        named = {person_id(config, position, e["ID"]) for e in entries if e.get("ID") is not None}
+        if len(named) > 1:
+            raise UserError(f"{where}: metadata names several people: {', '.join(sorted(named))}.")
+        if named:
+            person = named.pop()
+        elif row.get("ID") is not None:
+            person = person_id(config, position, row["ID"])
+        else:
+            person = self._face_of(config, position, where)
+        return TrainingRow(person=person, config=config, row=position, pairs=pairs)
+
+    def _face_of(self, config: str, position: int, where: str) -> str:
+        image = hashlib.sha256(self._store(config).encoded(position, 0)).digest()
+        same = self._faces.get(image, [])
+        if len(same) != 1:
+            found = f"its image belongs to {', '.join(same)}" if same else f"its image is not in {FULL_CONFIG}"
+            raise UserError(f"{where}: no person is named and {found}; add an ID to metadata.")
+        return same[0]
+
+    @functools.cached_property
+    def _faces(self) -> dict[bytes, list[str]]:
+        everyone = self.people(FULL_CONFIG)
+        self.want_images(everyone)
+        faces: dict[bytes, list[str]] = {}
+        for person in everyone:
+            faces.setdefault(hashlib.sha256(self.image_bytes(person)).digest(), []).append(person.id)
+        return faces
+
+    def _store(self, config: str) -> ImageStore:
+        with self._lock:
+            if config not in self._stores:
+                columns = [name for name in ("images", "image") if name in self._columns(config)]
+                if not columns:
+                    raise UserError(f"config {config} of data '{self.name}' has no column 'image' or 'images'.")
+                self._stores[config] = ImageStore(config, self.files(config), columns[0])
+            return self._stores[config]
+
+    def _columns(self, config: str) -> list[str]:
+        return _read(lambda: pq.read_schema(self.files(config)[0]), config, self.name).names
+
+    def _table(self, config: str, needed: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
+        """Columns of a config, images left on disk. Raises UserError for a missing column."""
+        names = self._columns(config)
+        missing = [name for name in needed if name not in names]
+        if missing:
+            raise UserError(f"config {config} of data '{self.name}' lacks the column {', '.join(missing)}.")
+        columns = [*needed, *(name for name in optional if name in names)]
+        tables = [
+            _read(lambda file=file: pq.read_table(file, columns=columns), config, self.name)
+            for file in self.files(config)
+        ]
+        return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _read(read: Callable, config: str, name: str):
+    try:
+        return read()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"config {config} of data '{name}' is unreadable ({reason}); fetch it again.") from error
+
+
+def _files_in(folder: Path, config: str) -> list[Path]:
+    return sorted((folder / config).glob("*.parquet"))
+
+
+def _hub_files(repository: str, config: str) -> list[Path]:
+    """Download one config (or find it in the cache). Raises UserError if the hub cannot be reached."""
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        folder = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"{config}/*.parquet"])
+    except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason}); {ELSEWHERE}, "
+            "as in MLLMU_DATA=mini."
+        ) from error
+    return _files_in(Path(folder), config)
+
+
+@functools.lru_cache(maxsize=256)
+def _content_hash(file: Path) -> str:
+    """sha256 of a file; the hub's cache names its blobs by it."""
+    blob = file.resolve().name
+    if file.is_symlink() and BLOB_HASH.fullmatch(blob):
+        return blob
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,159 @@
+"""What the task YAMLs name: glue between lmms-eval and the rooms behind it.
+
+A user's error (data, settings) prints one line and leaves with exit code 2: lmms-eval would retry an ordinary
+exception five times and end with exit code 0.
+"""
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from PIL.Image import Image
+
+from mllmu_tasks import prompts
+from mllmu_tasks.benchmark import FULL_CONFIG, Leaf, Modality, Task
+from mllmu_tasks.errors import UserError, stop
+from mllmu_tasks.people import Question
+from mllmu_tasks.questions import leaf_questions
+from mllmu_tasks.scoring import score_answer
+from mllmu_tasks.settings import Settings
+from mllmu_tasks.source import open_source
+
+NOBODY = "There is no question to ask here."
+FACTS = "mllmu_facts"
+BY_PERSON = "mllmu_by_person"
+
+
+def _stops(function: Callable) -> Callable:
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            stop(error)
+
+    return wrapped
+
+
+@_stops
+def leaf_docs(dataset):
+    """The leaf's descriptor (its name is the split's name) -> a data set of question rows, without images."""
+    from datasets import Dataset
+
+    leaf = Leaf.parse(str(dataset.split))
+    questions = leaf_questions(leaf, Settings.from_environment())
+    rows = list(questions.rows) or [_placeholder(leaf)]
+    _report(questions)
+    return Dataset.from_list(rows)
+
+
+def _placeholder(leaf: Leaf) -> dict:
+    """lmms-eval cannot hold a task without documents; this one is asked and never scored."""
+    return {
+        "leaf": leaf.name,
+        "person": None,
+        "modality": "text",
+        "question": NOBODY,
+        "gold": "",
+        "options": "",
+    }
+
+
+def _report(questions) -> None:
+    from loguru import logger
+
+    reasons: dict[str, list[str]] = {}
+    for item in questions.left_out:
+        reasons.setdefault(item.reason, []).append(item.person)
+    for reason, people in reasons.items():
+        named = ", ".join(dict.fromkeys(people))
+        logger.info(f"{questions.leaf.name}: {len(people)} left out, {reason}: {named[:200]}")
+    if not questions.rows:
+        logger.warning(f"{questions.leaf.name}: 0 questions; this leaf has no score.")
+
+
+@_stops
+def to_text(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> str:
+    """The official raw string with `<image>` placeholders."""
+    if doc["person"] is None:
+        return NOBODY
+    return prompts.official(_question(doc), [question for _, question in _shots(doc)])
+
+
+@_stops
+def to_visual(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> list[Image]:
+    """RGB images in the order of the placeholders; [] for text questions."""
+    if doc["modality"] != Modality.IMAGE:
+        return []
+    source = open_source(Settings.from_environment().data)
+    person = source.by_id(doc["config"])[doc["person"]]
+    shown = [source.image(shot) for shot, _ in _shots(doc)]
+    return [*shown, source.image(person, doc["image_index"])]
+
+
+@_stops
+def to_messages(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> list[dict]:
+    """Chat messages with PIL images; a fresh list each time, since some backends change it."""
+    if doc["person"] is None:
+        return [{"role": "user", "content": [{"type": "text", "text": NOBODY}]}]
+    return prompts.messages(_question(doc), to_visual(doc), [question for _, question in _shots(doc)])
+
+
+def to_target(doc: dict) -> str:
+    return doc["gold"]
+
+
+def score(doc: dict, results: Sequence[str]) -> dict:
+    """One scored sample: flat, `score` first, then the metrics, then the facts."""
+    if doc["person"] is None:
+        return {FACTS: doc["leaf"]}
+    options = json.loads(doc["options"]) if doc["options"] else {}
+    scored = score_answer(Task(doc["task"]), results[0], doc["gold"], options)
+    who = {key: doc[key] for key in ("person", "split", "ratio", "task", "modality", "question_index")}
+    return {
+        **scored,
+        **who,
+        "question": doc["question"],
+        "gold": doc["gold"],
+        BY_PERSON: {"score": scored["score"], "person": doc["person"]},
+        FACTS: doc["leaf"],
+    }
+
+
+def mean_by_person(items: Sequence[dict]) -> float:
+    """Mean over questions; lmms-eval adds the standard error clustered by person to it."""
+    return sum(item["score"] for item in items) / len(items) if items else float("nan")
+
+
+@_stops
+def facts(items: Sequence[str]) -> str:
+    """Data, hash, seed, shots and what was left out, as JSON: a string metric lands in the results file."""
+    settings = Settings.from_environment()
+    questions = leaf_questions(Leaf.parse(items[0]), settings)
+    return json.dumps(questions.facts(open_source(settings.data), settings), ensure_ascii=False)
+
+
+def _question(doc: dict) -> Question:
+    options = json.loads(doc["options"]) if doc["options"] else {}
+    return Question(
+        task=Task(doc["task"]),
+        modality=Modality(doc["modality"]),
+        index=doc["question_index"],
+        slot=doc["slot"],
+        text=doc["question"],
+        gold=doc["gold"],
+        stored_gold=doc["gold"],
+        options=tuple(options.items()),
+    )
+
+
+def _shots(doc: dict) -> list[tuple]:
+    """(person, question) of each example in the prompt of a document."""
+    everyone = open_source(Settings.from_environment().data).by_id(FULL_CONFIG) if doc["shots"] != "[]" else {}
+    found = []
+    for person_id, slot in json.loads(doc["shots"]):
+        person = everyone[person_id]
+        asked = person.of(Task(doc["task"]), Modality(doc["modality"]))
+        found.append((person, next(question for question in asked if question.slot == slot)))
+    return found
