@@ -1,0 +1,27 @@
+"""The embedded mini benchmark: drawn people in the layout of the hub data set, and models that know them."""
+
+from pathlib import Path
+
+from mllmu_tasks.errors import UserError
+
+CHECKPOINTS = ("base", "vanilla", "retain_only")
+
+
+def data_folder() -> Path:
+    """The embedded data: 60 people and 12 celebrities of seed 0."""
+    return Path(__file__).parent / "data"
+
+
+def checkpoint(name: str) -> Path:
+    """The folder of a shipped model. Raises UserError for a name that is not shipped."""
+    folder = Path(__file__).parent / "checkpoints" / name
+    if name not in CHECKPOINTS or not (folder / "config.json").is_file():
+        raise UserError(f"no shipped checkpoint '{name}'; there are {', '.join(CHECKPOINTS)}.")
+    return folder
+
+
+def write(out: Path, people: int = 60, seed: int = 0, celebrities: int = 12) -> None:
+    """Make a mini benchmark under `out`, which must not exist; see `mllmu_tasks.mini.write`."""
+    from mllmu_tasks.mini.write import write as write_all
+
+    write_all(out, people=people, seed=seed, celebrities=celebrities)
