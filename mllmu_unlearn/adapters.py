@@ -5,6 +5,7 @@ A bare suffix such as `q_proj` also fits the vision tower; the expression here n
 
 import json
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,7 @@ def modules(model: PreTrainedModel, targets: Iterable[str]) -> list[str]:
     for target in targets:
         hits = _hits(model, linear, target)
         if not hits:
-            raise UserError(
-                f"{type(model).__name__} has no Linear layer in its {target} part; change --lora_target."
-            )
+            raise UserError(f"{type(model).__name__} has no Linear layer in its {target} part; change --lora_target.")
         chosen |= hits
     return [name for name in linear if name in chosen]
 
@@ -106,12 +105,12 @@ def add_lora(model: PreTrainedModel, lora: Lora, revision: str | None = None) ->
         task_type="CAUSAL_LM",
         revision=revision,
     )
-    wrapped = get_peft_model(model, config)
+    with warnings.catch_warnings():  # PEFT still asks transformers by an old name
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        wrapped = get_peft_model(model, config)
     carrying = {name.removeprefix("base_model.model.") for name in wrapped.targeted_module_names}
     if carrying != set(wanted):
-        raise UserError(
-            f"LoRA would sit on {len(carrying)} modules instead of {len(wanted)}: {sorted(carrying)[:3]}"
-        )
+        raise UserError(f"LoRA would sit on {len(carrying)} modules instead of {len(wanted)}: {sorted(carrying)[:3]}")
     return wrapped
 
 

@@ -80,9 +80,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-def write(
-    folder: Path, record: Mapping[str, Any], *, name: str, title: str, formula: str, paper: str
-) -> None:
+def write(folder: Path, record: Mapping[str, Any], *, name: str, title: str, formula: str, paper: str) -> None:
     """Write both files. `record` is the content of unlearning.yaml; the rest is the method in words."""
     text = yaml.safe_dump({"format": FORMAT} | dict(record), sort_keys=False, allow_unicode=True)
     (folder / MARK).write_text(text, encoding="utf-8")
@@ -122,9 +120,7 @@ def _card(record: Mapping[str, Any], *, name: str, title: str, formula: str, pap
 def _what(record: Mapping[str, Any], title: str) -> str:
     if record["method"] == "finetune":
         return "A model trained on people of MLLMU-Bench, to unlearn them from or to compare with."
-    return (
-        f"`{record['base_model']['name_or_path']}` after unlearning people of MLLMU-Bench by {title.lower()}."
-    )
+    return f"`{record['base_model']['name_or_path']}` after unlearning people of MLLMU-Bench by {title.lower()}."
 
 
 def _front(record: Mapping[str, Any]) -> dict[str, Any]:

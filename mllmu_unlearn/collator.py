@@ -35,9 +35,7 @@ class ChatEncoder:
 
     def __init__(self, processor: ProcessorMixin, stops: Iterable[int]) -> None:
         if not processor.chat_template:
-            raise UserError(
-                "the processor has no chat template; add a chat_template.jinja to the model folder."
-            )
+            raise UserError("the processor has no chat template; add a chat_template.jinja to the model folder.")
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.stops = frozenset(stops)
@@ -53,9 +51,7 @@ class ChatEncoder:
             answer = self._answer(prompt, text)
         ends = [place for place, token in enumerate(answer) if token in self.stops]
         if not ends or ends[0] == 0:
-            raise UserError(
-                f"the chat template hides the answer '{sample.answer}' of person {sample.person}."
-            )
+            raise UserError(f"the chat template hides the answer '{sample.answer}' of person {sample.person}.")
         row = _process(self.processor, text, images)
         ids = row["input_ids"]
         if ids[0, -len(answer) :].tolist() != answer:

@@ -32,9 +32,7 @@ class _TrainConfig(TrainingArguments):
     model_name_or_path: str | None = _option(None, "Model to start from: a folder or a hub id.")
     revision: str | None = _option(None, "Branch, tag or commit of a hub model.")
     dtype: str = _option("auto", "Type of the model's weights: auto (as stored), float32, bfloat16, float16.")
-    attn_implementation: str | None = _option(
-        None, "Attention of the model, such as sdpa or flash_attention_2."
-    )
+    attn_implementation: str | None = _option(None, "Attention of the model, such as sdpa or flash_attention_2.")
     trust_remote_code: bool = _option(False, "Allow code from the model's repository.")
     data: str | None = _option(None, "Hub id, folder in the hub layout, or mini. Default: MLLMU_DATA.")
     train_data: str | None = _option(
@@ -46,9 +44,7 @@ class _TrainConfig(TrainingArguments):
     benchmark_questions: bool = _option(
         False, "Also train on the benchmark's own questions of Full_Set, which is recorded on the card."
     )
-    benchmark_shots: bool = _option(
-        False, "Those questions also with few-shot turns, as the benchmark asks them."
-    )
+    benchmark_shots: bool = _option(False, "Those questions also with few-shot turns, as the benchmark asks them.")
     lora_r: int = _option(16, "Rank of the LoRA matrices.")
     lora_alpha: int = _option(16, "LoRA scale: the update is multiplied by alpha / r.")
     lora_dropout: float = _option(0.05, "Dropout before the LoRA matrices.")
@@ -61,17 +57,11 @@ class _TrainConfig(TrainingArguments):
     dry_run: bool = _option(False, "Check everything, print what would run and what it needs, and stop.")
 
     learning_rate: float | None = _option(None, "Default: the method's own.")
-    num_train_epochs: float | None = _option(
-        None, "Passes over the forget samples. Default: the method's own."
-    )
+    num_train_epochs: float | None = _option(None, "Passes over the forget samples. Default: the method's own.")
     per_device_train_batch_size: int = _option(4, "Samples of each side in a batch on one device.")
-    max_grad_norm: float | None = _option(
-        None, "Clip gradients to this norm; 0 = never. Default 1, official 0."
-    )
+    max_grad_norm: float | None = _option(None, "Clip gradients to this norm; 0 = never. Default 1, official 0.")
     logging_steps: float = _option(10, "Log every so many steps.")
-    logging_nan_inf_filter: bool = _option(
-        False, "Hide losses that are not finite; ours stop the run instead."
-    )
+    logging_nan_inf_filter: bool = _option(False, "Hide losses that are not finite; ours stop the run instead.")
     save_strategy: str = _option("epoch", "Checkpoints: epoch, steps or no.")
     save_total_limit: int | None = _option(1, "Checkpoints to keep.")
     report_to: str | None = _option("none", "Trackers, such as tensorboard or wandb; in YAML also a list.")
@@ -114,13 +104,8 @@ class _TrainConfig(TrainingArguments):
             "auto_find_batch_size",
         ):
             if getattr(self, name):
-                raise UserError(
-                    f"--{name} has no place here; evaluate with lmms-eval, upload the finished folder."
-                )
-        if (
-            self.gradient_checkpointing is not None
-            and "activation_checkpointing" in self.__dataclass_fields__
-        ):
+                raise UserError(f"--{name} has no place here; evaluate with lmms-eval, upload the finished folder.")
+        if self.gradient_checkpointing is not None and "activation_checkpointing" in self.__dataclass_fields__:
             self.activation_checkpointing, self.gradient_checkpointing = self.gradient_checkpointing, None
         self._resume()
         try:
@@ -199,13 +184,9 @@ class UnlearnConfig(_TrainConfig):
 class FinetuneConfig(_TrainConfig):
     """Flags of `mllmu finetune`: the vanilla model (everyone) or the retain-only one (`--people retain`)."""
 
-    people: str = _option(
-        "all", "Whom to train on: all; retain or forget with --forget_ratio or --forget_ids."
-    )
+    people: str = _option("all", "Whom to train on: all; retain or forget with --forget_ratio or --forget_ids.")
     use_peft: bool = _option(False, "Train LoRA instead of all weights.")
-    protocol: str = _option(
-        "paper", "paper: answer tokens; official: every token, as the benchmark's own code."
-    )
+    protocol: str = _option("paper", "paper: answer tokens; official: every token, as the benchmark's own code.")
 
     def __post_init__(self) -> None:
         self._one_of("protocol", self.protocol, PROTOCOLS)

@@ -89,9 +89,7 @@ def choose_people(source: Source, ratio: int | None, ids: Sequence[str]) -> Peop
         )
     if len(chosen) == len(everyone):
         raise UserError("every person would be forgotten and none retained; name fewer people.")
-    return People(
-        tuple(i for i in everyone if i in chosen), tuple(i for i in everyone if i not in chosen), ratio
-    )
+    return People(tuple(i for i in everyone if i in chosen), tuple(i for i in everyone if i not in chosen), ratio)
 
 
 class TrainingSet:
@@ -118,15 +116,14 @@ class TrainingSet:
         if "text" in modalities:
             for person in source.people(FULL_CONFIG):
                 self.by_person[person.id] += [
-                    Sample(person.id, (Turn(question, answer),), "biography")
-                    for question, answer in text_pairs(person)
+                    Sample(person.id, (Turn(question, answer),), "biography") for question, answer in text_pairs(person)
                 ]
 
     def _add_image_pairs(self, train_data: str | None, ratio: int | None) -> None:
         source, configs = self.source, [TRAIN_CONFIG]
         if train_data:
-            source = open_source(train_data)
             configs = baseline_configs(train_data, ratio)
+            source = open_source(train_data)
         for config in configs:
             for row in source.training_rows(config):
                 if row.person not in self.by_person:
@@ -153,7 +150,9 @@ class TrainingSet:
 
 def baseline_configs(folder: str, ratio: int | None) -> list[str]:
     """Configs of a `baseline_train_split` folder that hold everyone. Raises UserError if there are none."""
-    names = {p.name for p in Path(folder).iterdir() if p.is_dir()} if Path(folder).is_dir() else set()
+    if not Path(folder).is_dir():
+        raise UserError(f"train_data '{folder}' is no folder here.")
+    names = {p.name for p in Path(folder).iterdir() if p.is_dir()}
     for n in [ratio] if ratio else [5, 10, 15]:
         if {forget_config(n), retain_config(n)} <= names:
             return [forget_config(n), retain_config(n)]

@@ -16,9 +16,7 @@ def _wide(logits: torch.Tensor) -> torch.Tensor:
 
 def token_logprobs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """log p(label) of each token, (B, K); at most 0, and 0 where unscored."""
-    nll = F.cross_entropy(
-        _wide(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
-    )
+    nll = F.cross_entropy(_wide(logits).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
     return -nll.view(labels.shape)
 
 

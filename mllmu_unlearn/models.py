@@ -59,9 +59,7 @@ def empty_model(config: "UnlearnConfig | FinetuneConfig") -> PreTrainedModel:
             name, revision=_revision(config, name), trust_remote_code=config.trust_remote_code
         )
         with torch.device("meta"):
-            return AutoModelForImageTextToText.from_config(
-                settings, trust_remote_code=config.trust_remote_code
-            )
+            return AutoModelForImageTextToText.from_config(settings, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError, ImportError) as error:
         raise _cannot_open("model", name, error) from error
 

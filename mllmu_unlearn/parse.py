@@ -125,9 +125,7 @@ def _read(file: str) -> dict[str, Any]:
         raise UserError(f"{file} holds no `key: value` lines.")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
     ids = values.get(IDS)
-    wrong = [
-        i for i in (ids if isinstance(ids, list) else [ids]) if ids is not None and not isinstance(i, str)
-    ]
+    wrong = [i for i in (ids if isinstance(ids, list) else [ids]) if ids is not None and not isinstance(i, str)]
     if wrong:
         raise UserError(
             f"{IDS} in {file} holds the number {wrong[0]} (YAML reads 032 as 26): quote the ids, "
@@ -145,10 +143,7 @@ def _flag(key: str, value: Any) -> list[str]:
 def _bare(parser: HfArgumentParser, tokens: list[str]) -> list[str]:
     """`true` behind a boolean flag (and --resume_from_checkpoint) that stands alone."""
     alone = {"--resume_from_checkpoint"} | {
-        option
-        for action in parser._actions
-        if action.type is string_to_bool
-        for option in action.option_strings
+        option for action in parser._actions if action.type is string_to_bool for option in action.option_strings
     }
     filled = []
     for place, token in enumerate(tokens):

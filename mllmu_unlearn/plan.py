@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config
 from mllmu_tasks.models.adapter import weights_fingerprint
+from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source, open_source
 from mllmu_unlearn import adapters, card, models
+from mllmu_unlearn.benchmark_data import benchmark_samples
 from mllmu_unlearn.data import People, Sample, TrainingSet, baseline_configs, choose_people
 from mllmu_unlearn.schedule import Schedule
 
@@ -46,9 +48,14 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
             if side in who:
                 sides[side] = training.of(who[side])
                 if config.benchmark_questions:
-                    from mllmu_unlearn.benchmark_data import benchmark_samples
-
-                    sides[side] += benchmark_samples(source, who[side], config)
+                    sides[side] += benchmark_samples(
+                        source,
+                        who[side],
+                        config.modality_set,
+                        shots=config.benchmark_shots,
+                        seed=config.seed,
+                        settings=Settings.from_environment(),
+                    )
         extra = method.extra_sides(sides.get("forget", []))
         aligned = dict.fromkeys(extra, "forget")
         sides |= extra
@@ -83,9 +90,7 @@ def _people(config: "UnlearnConfig | FinetuneConfig", source: Source) -> People:
 def _trained(config: "UnlearnConfig | FinetuneConfig", people: People) -> tuple[str, ...]:
     if config.method != "finetune":
         return ()
-    return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[
-        config.people
-    ]
+    return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[config.people]
 
 
 def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
@@ -94,9 +99,7 @@ def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
         configs.append(forget_config(config.forget_ratio))
     if "image" in config.modality_set and config.chosen.sides:
         if config.train_data:
-            other = open_source(config.train_data).hash(
-                baseline_configs(config.train_data, config.forget_ratio)
-            )
+            other = open_source(config.train_data).hash(baseline_configs(config.train_data, config.forget_ratio))
             return f"{source.hash(configs)}+{other}"
         configs.append(TRAIN_CONFIG)
     return source.hash(configs)
@@ -141,9 +144,7 @@ def record(
         "protocol": config.protocol,
         "hyper_parameters": dict(config.hyper_parameters) | (options if config.chosen.sides else {}),
         "base_model": {
-            "name_or_path": str(Path(config.model_name_or_path).resolve())
-            if local
-            else config.model_name_or_path,
+            "name_or_path": str(Path(config.model_name_or_path).resolve()) if local else config.model_name_or_path,
             "revision": config.revision,
             "fingerprint": plan.fingerprint,
         },
@@ -156,6 +157,7 @@ def record(
             "source": config.data,
             "hash": plan.data_hash,
             "benchmark_questions": config.benchmark_questions,
+            "benchmark_shots": config.benchmark_shots,
             "pairs": {side: len(samples) for side, samples in plan.sides.items()},
             "pairs_left_out": plan.left_out,
         },
@@ -177,11 +179,7 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
     lora = config.kind == "lora"
     trainable = adapters.trainable_of_lora(model, config.lora) if lora else weights
     saved = trainable * (4 if lora else width)
-    steps = (
-        config.max_steps
-        if config.max_steps > 0
-        else int(config.num_train_epochs * plan.steps_per_epoch + 0.999)
-    )
+    steps = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * plan.steps_per_epoch + 0.999)
     memory = weights * width + trainable * (12 + (4 if lora else 0))
     keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)
     samples = ", ".join(f"{len(s)} {side}" for side, s in plan.sides.items())

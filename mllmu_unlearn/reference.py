@@ -62,9 +62,7 @@ class Cached:
         return Reference(logprobs=self.logprobs[batch["index"]])
 
 
-def cache(
-    model: nn.Module, batches: Callable[[], Iterator[Batch]], size: int, *, show: bool = True
-) -> Cached:
+def cache(model: nn.Module, batches: Callable[[], Iterator[Batch]], size: int, *, show: bool = True) -> Cached:
     """Run the model once over all samples of a side; `batches` yields them in order. `size` samples."""
     logprobs = []
     with frozen(model), tqdm(total=size, desc="reference", disable=not show, unit="answer") as bar:

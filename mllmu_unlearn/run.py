@@ -124,8 +124,7 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     except torch.OutOfMemoryError as error:
         raise UserError(
             "out of memory on the device; lower --per_device_train_batch_size and raise "
-            "--gradient_accumulation_steps, or add --gradient_checkpointing or --dtype bfloat16."
-            + _last(work)
+            "--gradient_accumulation_steps, or add --gradient_checkpointing or --dtype bfloat16." + _last(work)
         ) from error
     except UserError as error:
         raise UserError(f"{error}{_last(work)}") from error
@@ -153,9 +152,7 @@ def _references(
     for side, what in wanted.items():
         cached = what == "logprobs" and (config.reference != "live" or config.reference_model)
         if config.reference == "cached" and not cached:
-            raise UserError(
-                f"method '{config.method}' needs the reference's logits on {side}; use --reference live."
-            )
+            raise UserError(f"method '{config.method}' needs the reference's logits on {side}; use --reference live.")
         if config.reference_model and not cached:
             raise UserError(f"--reference_model only serves cached log-probabilities, not {config.method}.")
         made[side] = _cached(config, side, model, rows, collator) if cached else AdapterOff(model, what)
@@ -179,9 +176,7 @@ def _resume_from(config: Config, planned: Plan, work: Path) -> Path | None:
     if not config.resume_from_checkpoint:
         if config.should_save:
             if found:
-                print(
-                    f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}."
-                )
+                print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             stamp.write_text(json.dumps(wanted), encoding="utf-8")
@@ -190,9 +185,7 @@ def _resume_from(config: Config, planned: Plan, work: Path) -> Path | None:
         found = [Path(config.resume_from_checkpoint)]
         stamp = found[0].parent / stamp.name
         if not (found[0] / "trainer_state.json").is_file():
-            raise UserError(
-                f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one."
-            )
+            raise UserError(f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one.")
     if not found:
         raise UserError(f"there is no complete checkpoint in {work}; leave out --resume_from_checkpoint.")
     before = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}

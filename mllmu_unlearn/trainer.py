@@ -101,9 +101,7 @@ class MethodTrainer(Trainer):
     ) -> torch.Tensor:
         """This process's part of the window's loss, times the processes (DDP averages gradients)."""
         # The adapter is switched off before the first graph exists, not between two of them.
-        references = {
-            name: self.references[name](batch) for name, batch in inputs.items() if name in self.references
-        }
+        references = {name: self.references[name](batch) for name, batch in inputs.items() if name in self.references}
         sides = {}
         for name, batch in inputs.items():
             with self.hidden.catch(batch["keep"]) as hidden:

@@ -22,9 +22,7 @@ def language(path: str) -> set[str]:
 
 def test_llava_language_only_is_exact(tiny):
     wrapped = add_lora(copy.deepcopy(tiny[0]), Lora(r=2))
-    carrying = {
-        n for n, m in wrapped.base_model.model.named_modules() if "lora_A" in dict(m.named_children())
-    }
+    carrying = {n for n, m in wrapped.base_model.model.named_modules() if "lora_A" in dict(m.named_children())}
     assert carrying == language("model.language_model")
     trained = {n for n, p in wrapped.named_parameters() if p.requires_grad}
     assert len(trained) == 2 * len(carrying)

@@ -63,9 +63,7 @@ def test_processes_share_each_global_batch():
 
 
 def test_a_process_without_a_sample_gets_a_muted_one():
-    last = [
-        batches(Schedule({"retain": 5}, (("retain",),), 2, seed=0, world=2, rank=r), 0)[-1] for r in (0, 1)
-    ]
+    last = [batches(Schedule({"retain": 5}, (("retain",),), 2, seed=0, world=2, rank=r), 0)[-1] for r in (0, 1)]
     assert [[key.muted for key in batch] for batch in last] == [[False], [True]]
 
 

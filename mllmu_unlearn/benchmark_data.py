@@ -1,0 +1,73 @@
+"""The benchmark's own questions of `Full_Set` as training samples, in the chat rendering of the evaluation.
+
+Only behind `--benchmark_questions`, and recorded on the card: whoever trains on them tests what was memorised.
+"""
+
+import random
+from collections.abc import Collection
+
+from mllmu_tasks.benchmark import FULL_CONFIG, Modality, Task
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.people import Person, Question
+from mllmu_tasks.prompts import chat_answer, chat_text
+from mllmu_tasks.settings import Settings
+from mllmu_tasks.source import Source
+from mllmu_unlearn.data import ImageRef, Sample, Turn
+
+
+def benchmark_samples(
+    source: Source,
+    people: Collection[str],
+    modalities: Collection[str],
+    *,
+    shots: bool,
+    seed: int,
+    settings: Settings,
+) -> list[Sample]:
+    """Every question of these people that can be scored; with `shots` once more behind few-shot turns.
+
+    The people shown are drawn for each question anew, among `people` only, so that a retain-only model never
+    sees anyone else. Raises UserError if too few people are left to be shown.
+    """
+    chosen = set(people)
+    everyone = [person for person in source.people(FULL_CONFIG) if person.id in chosen]
+    if "image" in modalities:
+        source.want_images(everyone)
+    samples = []
+    for person in everyone:
+        for task in Task:
+            for modality in map(Modality, modalities):
+                for question in person.of(task, modality):
+                    if question.defect:
+                        continue
+                    last = _turn(source, person, question)
+                    samples.append(Sample(person.id, (last,), "benchmark"))
+                    if shots and settings.shot_people(task):
+                        shown = _shots(source, everyone, person, question, settings, seed)
+                        samples.append(Sample(person.id, (*shown, last), "benchmark"))
+    return samples
+
+
+def _turn(source: Source, person: Person, question: Question) -> Turn:
+    image = ImageRef(source, FULL_CONFIG, person.id) if question.modality is Modality.IMAGE else None
+    return Turn(chat_text(question), chat_answer(question), image)
+
+
+def _shots(
+    source: Source, everyone: list[Person], asked: Person, question: Question, settings: Settings, seed: int
+) -> list[Turn]:
+    """All questions of the task of as many other people as the benchmark shows, in `Full_Set` order."""
+    count = settings.shot_people(question.task)
+    others = [person for person in everyone if person.id != asked.id]
+    if len(others) < count:
+        raise UserError(f"{count} people are to be shown as examples, but only {len(others)} others are trained on.")
+    key = f"{seed}/{asked.id}/{question.task}/{question.modality}/{question.index}"
+    drawn = {person.id for person in random.Random(key).sample(others, count)}
+    turns = [
+        _turn(source, person, shot)
+        for person in others
+        if person.id in drawn
+        for shot in person.of(question.task, question.modality)
+        if not shot.defect
+    ]
+    return turns[: settings.shot_questions]

@@ -1,0 +1,187 @@
+"""Flags and YAML reach one dataclass; whatever cannot work ends in one sentence before a model is loaded."""
+
+import json
+
+import pytest
+
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
+
+BASE = ["--model_name_or_path", "m", "--output_dir", "o"]
+NPO = [*BASE, "--method", "npo", "--forget_ratio", "5"]
+
+
+def unlearn(*flags: str, base=NPO) -> UnlearnConfig:
+    return parse(UnlearnConfig, [*base, *flags])
+
+
+def test_defaults_come_from_the_method(monkeypatch):
+    monkeypatch.setenv("MLLMU_DATA", "mini")
+    config = unlearn()
+    assert (config.learning_rate, config.num_train_epochs) == (5e-5, 5.0)
+    assert config.hyper_parameters == {"beta": 0.1, "gamma": 1.0, "alpha": 1.0}
+    assert config.modality_set == ("image", "text")
+    assert config.data == "mini"
+    assert config.kind == "lora"
+    assert (config.max_grad_norm, config.save_total_limit, config.report_to) == (1.0, 1, [])
+
+
+def test_official_defaults():
+    config = unlearn("--protocol", "official")
+    assert config.hyper_parameters == {"beta": 0.4, "gamma": 1.0, "alpha": 0.0}
+    assert (config.learning_rate, config.num_train_epochs, config.max_grad_norm) == (2e-5, 1.0, 0.0)
+    assert config.modality_set == ("image",)
+    assert config.lora.targets == ("official",)
+    assert config.lora.init == "gaussian"
+    assert unlearn("--protocol", "official", "--beta", "0.9").hyper_parameters["beta"] == 0.9
+
+
+def test_hyphens_and_equal_signs():
+    config = unlearn("--learning-rate=1e-3", "--beta=0.5", "--lora-target", "language,projector")
+    assert config.learning_rate == 1e-3
+    assert config.chosen.beta == 0.5
+    assert config.lora.targets == ("language", "projector")
+
+
+@pytest.mark.parametrize(("words", "expected"), [((), True), (("true",), True), (("False",), False)])
+def test_booleans(words, expected):
+    assert unlearn("--dry_run", *words).dry_run is expected
+    assert unlearn("--gradient_checkpointing", *words, "--beta", "1").activation_checkpointing is expected
+
+
+def test_resume_alone_means_the_newest():
+    assert unlearn("--resume_from_checkpoint").resume_from_checkpoint is True
+    assert unlearn("--resume_from_checkpoint", "x/checkpoint-3").resume_from_checkpoint == "x/checkpoint-3"
+    assert unlearn().resume_from_checkpoint is None
+
+
+def write(tmp_path, text: str) -> str:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_yaml_first_then_flags(tmp_path):
+    file = write(
+        tmp_path,
+        """
+        method: npo
+        forget-ids: ["009", "032"]
+        learning_rate: 1e-3
+        beta: 0.7
+        bf16: false
+        lora_r: 4
+        report_to: [none]
+        lr_scheduler_kwargs: {num_cycles: 2}
+        revision: null
+        """,
+    )
+    config = parse(UnlearnConfig, ["--lora_r", "8", "--config", file, *BASE])
+    assert config.people_ids == ("009", "032")
+    assert config.learning_rate == 1e-3
+    assert (config.chosen.beta, config.lora_r, config.bf16) == (0.7, 8, False)
+    assert config.lr_scheduler_kwargs == {"num_cycles": 2}
+
+
+def test_hyper_parameters_as_json():
+    assert unlearn("--hyper_parameters", json.dumps({"beta": 2.0}), "--gamma", "3").hyper_parameters == {
+        "beta": 2.0,
+        "gamma": 3.0,
+        "alpha": 1.0,
+    }
+
+
+def test_ids_from_a_file(tmp_path):
+    file = tmp_path / "ids.txt"
+    file.write_text("009, 032\n073\n009\n")
+    config = parse(UnlearnConfig, [*BASE, "--method", "npo", "--forget_ids", str(file)])
+    assert config.people_ids == ("009", "032", "073")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("forget_ids: [009, 032, 073]", "the number 26 .* quote the ids"),
+        ("forget_ids: 32", "quote the ids"),
+        ("lerning_rate: 1", "'lerning_rate' .*Did you mean 'learning_rate'"),
+        ("[1, 2", "is no YAML"),
+        ("just text", "no `key: value`"),
+        ("dry_run: perhaps", "dry_run"),
+    ],
+)
+def test_bad_yaml(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        unlearn("--config", write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--lerning_rate", "1"], "Did you mean 'learning_rate'"),
+        (["--learning_rate", "fast"], "learning_rate"),
+        (["--forget_ids", "009"], "not both"),
+        (["--config", "absent.yaml"], "cannot read --config absent.yaml"),
+        (["--config"], "needs a value"),
+        (["--modalities", "image,sound"], "modalities 'sound'"),
+        (["--dtype", "fp16"], "dtype 'fp16'"),
+        (["--forget_ratio", "7"], "forget_ratio '7'"),
+        (["--protocol", "offical"], "Did you mean 'official'"),
+        (["--lora_target", "langauge"], "Did you mean 'language'"),
+        (["--benchmark_shots"], "needs --benchmark_questions"),
+        (["--hyper_parameters", "beta"], "no JSON object"),
+        (["--hyper_parameters", '{"bata": 1}'], "Did you mean 'beta'"),
+        (["--system_prompt", "x"], "prompting"),
+        (["--push_to_hub"], "push_to_hub"),
+        (["stray"], "'stray'"),
+        (["--save_strategy", "never"], "never"),
+    ],
+)
+def test_bad_flags(flags, message):
+    with pytest.raises(UserError, match=message):
+        unlearn(*flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--output_dir", "o", "--method", "npo", "--forget_ratio", "5"], "--model_name_or_path"),
+        (["--model_name_or_path", "m", "--method", "npo", "--forget_ratio", "5"], "--output_dir"),
+        ([*BASE, "--forget_ratio", "5"], "which method"),
+        ([*BASE, "--method", "npo"], "whom to forget"),
+        ([*BASE, "--method", "npoo", "--forget_ratio", "5"], "Did you mean 'npo'"),
+        ([*BASE, "--method", "prompting", "--protocol", "official", "--forget_ratio", "5"], "official code"),
+        ([*BASE, "--method", "grad_diff", "--forget_ratio", "5", "--beta", "1"], "'npo' has"),
+    ],
+)
+def test_incomplete_or_mismatched(flags, message):
+    with pytest.raises(UserError, match=message):
+        parse(UnlearnConfig, flags)
+
+
+def test_finetune():
+    config = parse(FinetuneConfig, [*BASE, "--people", "retain", "--forget_ratio", "15", "--use_peft"])
+    assert (config.kind, config.people, config.method) == ("lora", "retain", "finetune")
+    assert parse(FinetuneConfig, BASE).kind == "full"
+    with pytest.raises(UserError, match="--people forget needs"):
+        parse(FinetuneConfig, [*BASE, "--people", "forget"])
+    with pytest.raises(UserError, match="--method"):
+        parse(FinetuneConfig, [*BASE, "--method", "npo"])
+
+
+def test_help_lists_the_methods_flags(capsys):
+    with pytest.raises(SystemExit) as end:
+        unlearn("--help")
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--forget_ids" in shown
+    assert "--beta" in shown
+
+
+def test_no_hyper_parameter_shadows_a_flag():
+    from dataclasses import fields
+
+    from mllmu_unlearn import methods
+
+    flags = {f.name for f in fields(UnlearnConfig)}
+    for name in methods.names():
+        assert not flags & set(methods.get(name).hyper_parameters())
