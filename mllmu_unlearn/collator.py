@@ -13,10 +13,9 @@ from PIL.Image import Image
 from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.batching import Row, by_token, stack
 from mllmu_unlearn.data import Sample
 from mllmu_unlearn.losses import IGNORED
-
-Row = dict[str, torch.Tensor]
 
 
 def stop_tokens(processor: ProcessorMixin, generation: GenerationConfig | None) -> frozenset[int]:
@@ -60,7 +59,7 @@ class ChatEncoder:
         row["labels"] = torch.full_like(ids, IGNORED)
         row["labels"][0, -len(answer) :] = ids[0, -len(answer) :]
         beyond = len(answer) - ends[0] - 1  # what the template writes after the stop token
-        return {key: t[:, : length - beyond] if _by_token(t, ids) else t for key, t in row.items()}
+        return {key: t[:, : length - beyond] if by_token(t, ids) else t for key, t in row.items()}
 
     def _answer(self, prompt: str, text: str) -> list[int]:
         """The tokens of `text` behind its longest common token prefix with `prompt`."""
@@ -112,7 +111,7 @@ class Collator:
         return {side: self.batch([item[side] for item in items]) for side in items[0]}
 
     def batch(self, picks: Sequence[tuple[int, Row, bool]]) -> dict[str, Any]:
-        inputs = stack([row for _, row, _ in picks], self.padding)
+        inputs = stack([row for _, row, _ in picks], {"input_ids": self.padding, "labels": IGNORED}, "right")
         labels = F.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
         for place, (_, _, muted) in enumerate(picks):
             if muted:
@@ -124,30 +123,6 @@ class Collator:
             keep = scored.nonzero().squeeze(1)
         index = torch.tensor([index for index, _, _ in picks])
         return {"labels": labels[:, keep], "keep": keep, "index": index, **inputs}
-
-
-def stack(rows: Sequence[Row], padding: int) -> Row:
-    """One batch from single rows: token tensors padded on the right, all others concatenated.
-
-    Others of unequal shape are filled up with zeros, as the processors do with their images. A tensor that
-    only some rows have (pixels, in a mixed batch) is concatenated over those; token tensors must be in all.
-    """
-    width = max(row["input_ids"].shape[1] for row in rows)
-    fill = {"input_ids": padding, "labels": IGNORED}
-    batch = {}
-    for key in dict.fromkeys(key for row in rows for key in row):
-        having = [row for row in rows if key in row]
-        if all(_by_token(row[key], row["input_ids"]) for row in having):
-            if len(having) < len(rows):
-                raise ValueError(f"'{key}' is missing in {len(rows) - len(having)} of {len(rows)} rows")
-            tensors = [_pad(row[key], 1, width, fill.get(key, 0)) for row in rows]
-        else:
-            tensors = [row[key] for row in having]
-            for axis in range(1, tensors[0].ndim):
-                longest = max(t.shape[axis] for t in tensors)
-                tensors = [_pad(t, axis, longest, 0) for t in tensors]
-        batch[key] = torch.cat(tensors)
-    return batch
 
 
 def _messages(sample: Sample) -> list[dict]:
@@ -174,16 +149,3 @@ def _process(processor: ProcessorMixin, text: str, images: Sequence[Image]) -> R
         return_tensors="pt",
     )
     return dict(made)
-
-
-def _by_token(tensor: torch.Tensor, ids: torch.Tensor) -> bool:
-    return tensor.ndim >= 2 and tensor.shape[:2] == ids.shape
-
-
-def _pad(tensor: torch.Tensor, axis: int, length: int, value: int) -> torch.Tensor:
-    missing = length - tensor.shape[axis]
-    if not missing:
-        return tensor
-    shape = [*tensor.shape]
-    shape[axis] = missing
-    return torch.cat([tensor, tensor.new_full(shape, value)], axis)

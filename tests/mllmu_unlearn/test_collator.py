@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stack, stop_tokens
+from mllmu_tasks.models.batching import stack
+from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.data import ImageRef, Sample, Turn
 from mllmu_unlearn.losses import IGNORED
 
@@ -49,7 +50,7 @@ def test_the_prompt_is_what_generation_sees(family):
 def test_a_mixed_batch_gives_the_logits_of_single_rows(family):
     encode, (model, _) = encoder(family), family
     rows = [encode(SHOWN, FACE), encode(WRITTEN, []), encode(SHOWN, FACE)]
-    batch = stack(rows, 0)
+    batch = stack(rows, {"labels": -100}, "right")
     with torch.no_grad():
         together = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
         for place, row in enumerate(rows):
@@ -63,7 +64,8 @@ def test_a_mixed_batch_gives_the_logits_of_single_rows(family):
 def test_stacking_equals_the_processors_own_batch(family):
     encode, (_, processor) = encoder(family), family
     longer = Sample("001", (Turn("Who is this, say it?", "Ada", SHOWN.turns[0].image),), "ft_Data")
-    mine = stack([encode(SHOWN, FACE), encode(longer, FACE)], processor.tokenizer.pad_token_id)
+    fill = {"input_ids": processor.tokenizer.pad_token_id, "labels": -100}
+    mine = stack([encode(SHOWN, FACE), encode(longer, FACE)], fill, "right")
     own = processor(
         text=[processor.apply_chat_template(_messages(s)) for s in (SHOWN, longer)],
         images=[FACE, FACE],
@@ -156,4 +158,4 @@ def test_a_token_tensor_missing_in_some_rows_is_an_error(tiny):
     rows = [encoder(tiny)(WRITTEN, []) for _ in range(2)]
     rows[0]["token_type_ids"] = torch.zeros_like(rows[0]["input_ids"])
     with pytest.raises(ValueError, match="token_type_ids"):
-        stack(rows, 0)
+        stack(rows, {}, "right")

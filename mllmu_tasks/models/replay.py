@@ -1,0 +1,76 @@
+"""`mllmu_replay`: answers that are known beforehand, to test tasks, tables and gates without a model."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lmms_eval.api.model import lmms
+
+from mllmu_tasks.errors import UserError, did_you_mean, stop
+from mllmu_tasks.models.rendering import describe
+
+
+class MllmuReplay(lmms):
+    """answers=gold | constant:TEXT | file:DIR (the samples that an earlier lmms-eval run logged)."""
+
+    is_simple = False
+
+    def __init__(self, answers: str = "", batch_size: Any = 1, device: Any = None, **unknown: Any) -> None:
+        super().__init__()
+        try:
+            for name in unknown:
+                if name != "max_batch_size":
+                    raise UserError(f"mllmu_replay has no argument '{name}'.{did_you_mean(name, ['answers'])}")
+            self.how, _, value = str(answers).partition(":")
+            self.value = _unquoted(value)
+            if self.how not in ("gold", "constant", "file") or (self.how == "gold" and value):
+                raise UserError("mllmu_replay needs answers=gold, answers=constant:TEXT or answers=file:DIR.")
+            self.logged = _read_logged(Path(self.value)) if self.how == "file" else {}
+        except UserError as error:
+            stop(error)
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list:
+        stop("mllmu_replay gives texts; tasks that need log-likelihoods want another --model.")
+
+    def generate_until_multi_round(self, requests: Sequence[Any]) -> list:
+        stop("mllmu_replay has no multi-round generation.")
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        try:
+            return [self._answer(*request.args[3:6]) for request in requests]
+        except UserError as error:
+            stop(error)
+
+    def _answer(self, doc_id: int, task: str, split: str) -> str:
+        if self.how == "constant":
+            return self.value
+        doc = self.task_dict[task][split][doc_id]
+        where = describe(task, doc_id, doc)
+        if self.how == "gold":
+            if "gold" not in doc:
+                raise UserError(f"{where}: answers=gold knows the MLLMU tasks only; use answers=constant:TEXT.")
+            return doc["gold"]
+        key = (task, doc.get("person"), doc.get("question_index"))
+        if key not in self.logged:
+            raise UserError(f"{where}: no logged answer in '{self.value}'; was that run made with the same settings?")
+        return self.logged[key]
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def _read_logged(folder: Path) -> dict[tuple, str]:
+    """(leaf, person, question_index) -> raw answer. Raises UserError if there is nothing to read."""
+    files = sorted(folder.rglob("*_samples_mllmu_*.jsonl"))
+    if not files:
+        raise UserError(f"'{folder}' holds no samples of MLLMU tasks; run lmms-eval with --log_samples.")
+    logged = {}
+    for file in files:
+        task = file.stem.split("_samples_", 1)[1]
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            raw = row["filtered_resps"]
+            logged[task, row.get("person"), row.get("question_index")] = raw[0] if isinstance(raw, list) else raw
+    return logged
