@@ -24,7 +24,8 @@ def benchmark_samples(
     seed: int,
     settings: Settings,
 ) -> list[Sample]:
-    """Every question of these people that can be scored; with `shots` once more behind few-shot turns.
+    """Every question of these people that can be scored; with `shots`, one of each task and modality once more
+    behind few-shot turns (such rows are ten times as long as the others).
 
     The people shown are drawn for each question anew, among `people` only, so that a retain-only model never
     sees anyone else. Raises UserError if too few people are left to be shown.
@@ -37,14 +38,13 @@ def benchmark_samples(
     for person in everyone:
         for task in Task:
             for modality in map(Modality, modalities):
-                for question in person.of(task, modality):
-                    if question.defect:
-                        continue
-                    last = _turn(source, person, question)
-                    samples.append(Sample(person.id, (last,), "benchmark"))
-                    if shots and settings.shot_people(task):
-                        shown = _shots(source, everyone, person, question, settings, seed)
-                        samples.append(Sample(person.id, (*shown, last), "benchmark"))
+                questions = [q for q in person.of(task, modality) if not q.defect]
+                samples += [Sample(person.id, (_turn(source, person, q),), "benchmark") for q in questions]
+                if shots and questions and settings.shot_people(task):
+                    rng = random.Random(f"{seed}/{person.id}/{task}/{modality}")
+                    question = rng.choice(questions)
+                    shown = _shots(source, everyone, person, question, settings, rng)
+                    samples.append(Sample(person.id, (*shown, _turn(source, person, question)), "benchmark"))
     return samples
 
 
@@ -54,15 +54,14 @@ def _turn(source: Source, person: Person, question: Question) -> Turn:
 
 
 def _shots(
-    source: Source, everyone: list[Person], asked: Person, question: Question, settings: Settings, seed: int
+    source: Source, everyone: list[Person], asked: Person, question: Question, settings: Settings, rng: random.Random
 ) -> list[Turn]:
     """All questions of the task of as many other people as the benchmark shows, in `Full_Set` order."""
     count = settings.shot_people(question.task)
     others = [person for person in everyone if person.id != asked.id]
     if len(others) < count:
         raise UserError(f"{count} people are to be shown as examples, but only {len(others)} others are trained on.")
-    key = f"{seed}/{asked.id}/{question.task}/{question.modality}/{question.index}"
-    drawn = {person.id for person in random.Random(key).sample(others, count)}
+    drawn = {person.id for person in rng.sample(others, count)}
     turns = [
         _turn(source, person, shot)
         for person in others

@@ -65,6 +65,7 @@ class _TrainConfig(TrainingArguments):
     save_strategy: str = _option("epoch", "Checkpoints: epoch, steps or no.")
     save_total_limit: int | None = _option(1, "Checkpoints to keep.")
     report_to: str | None = _option("none", "Trackers, such as tensorboard or wandb; in YAML also a list.")
+    train_sampling_strategy: str = _option("random", "random, or group_by_length: batches of like length.")
     remove_unused_columns: bool = _option(False, "Has no meaning here.")
 
     def __post_init__(self) -> None:
@@ -107,6 +108,7 @@ class _TrainConfig(TrainingArguments):
                 raise UserError(f"--{name} has no place here; evaluate with lmms-eval, upload the finished folder.")
         if self.gradient_checkpointing is not None and "activation_checkpointing" in self.__dataclass_fields__:
             self.activation_checkpointing, self.gradient_checkpointing = self.gradient_checkpointing, None
+        self._one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "group_by_length"))
         self._resume()
         try:
             super().__post_init__()

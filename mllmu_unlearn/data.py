@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config, retain_config
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.people import Person
+from mllmu_tasks.people import Person, TrainingRow
 from mllmu_tasks.source import Source, open_source
 
 FIELDS = {
@@ -110,6 +110,8 @@ class TrainingSet:
         self.source = source
         self.modalities = modalities
         self.left_out = 0
+        self.rows: list[TrainingRow] = []
+        self.image_source = source
         self.by_person: dict[str, list[Sample]] = {p.id: [] for p in source.people(FULL_CONFIG)}
         if "image" in modalities:
             self._add_image_pairs(train_data, ratio)
@@ -123,7 +125,7 @@ class TrainingSet:
         source, configs = self.source, [TRAIN_CONFIG]
         if train_data:
             configs = baseline_configs(train_data, ratio)
-            source = open_source(train_data)
+            source = self.image_source = open_source(train_data)
         for config in configs:
             for row in source.training_rows(config):
                 if row.person not in self.by_person:
@@ -131,6 +133,7 @@ class TrainingSet:
                         f"{source.name}, {config}, row {row.row}: person '{row.person}' is not in "
                         f"{FULL_CONFIG} of {self.source.name}."
                     )
+                self.rows.append(row)
                 image = ImageRef(source, config, row.person, row.row)
                 for question, answer in row.pairs:
                     if question.strip() and answer.strip():
@@ -141,7 +144,10 @@ class TrainingSet:
 
     def of(self, people: Iterable[str]) -> list[Sample]:
         """Samples of these people, in the order given. Raises UserError if there is none at all."""
+        people = list(people)
         samples = [sample for person in people for sample in self.by_person[person]]
+        chosen = set(people)
+        self.image_source.want_images(row for row in self.rows if row.person in chosen)
         if not samples:
             wanted = " or ".join(self.modalities)
             raise UserError(f"{self.source.name} has no {wanted} training pair for the chosen people.")

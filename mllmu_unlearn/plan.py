@@ -66,6 +66,7 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         config.per_device_train_batch_size,
         seed=config.seed if config.data_seed is None else config.data_seed,
         aligned=aligned,
+        sizes_of=_sizes(sides) if config.train_sampling_strategy == "group_by_length" else None,
         accumulate=config.gradient_accumulation_steps,
         world=config.world_size,
         rank=config.process_index,
@@ -79,6 +80,17 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         _hash(config, source),
         weights_fingerprint(config.model_name_or_path, config.revision),
     )
+
+
+def _sizes(sides: dict[str, list[Sample]]) -> dict[str, list[tuple[int, int]]]:
+    """(images, characters) of each sample: a good order of lengths without processing anything."""
+    return {
+        side: [
+            (sum(t.image is not None for t in s.turns), sum(len(t.question) + len(t.answer) for t in s.turns))
+            for s in samples
+        ]
+        for side, samples in sides.items()
+    }
 
 
 def _people(config: "UnlearnConfig | FinetuneConfig", source: Source) -> People:
@@ -120,6 +132,7 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.num_train_epochs,
         "max_steps": config.max_steps,
+        "lora": repr(config.lora) if config.kind == "lora" else None,
     }
 
 
@@ -138,6 +151,8 @@ def record(
             "lora_dropout": config.lora_dropout,
             "lora_target": ",".join(config.lora.targets),
         }
+    if config.reference_model:
+        options["reference_model"] = config.reference_model
     return {
         "kind": config.kind,
         "method": config.method,

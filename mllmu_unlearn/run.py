@@ -26,6 +26,7 @@ from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, c
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer, checkpoints
 
 Config = UnlearnConfig | FinetuneConfig
+STAMP = "run.json"
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
         print(f"\nmllmu: stopped.{_last(work) or ' No checkpoint yet.'}", file=sys.stderr)
         raise
     _save(trainer, config, planned, out, _summary(trainer, time.monotonic() - began))
-    if config.should_save and not (config.keep_checkpoints and checkpoints(work)):
-        shutil.rmtree(work, ignore_errors=True)
+    if config.should_save and not config.keep_checkpoints:
+        _clear(work)
 
 
 def _fit(trainer: MethodTrainer, config: Config, resume: Path | None) -> None:
@@ -171,19 +172,19 @@ def _cached(config: Config, side: str, model: nn.Module, rows: Rows, collator: C
 
 def _resume_from(config: Config, planned: Plan, work: Path) -> Path | None:
     """The checkpoint to go on from; None for a new run, which clears away what an older one left."""
-    stamp, wanted = work / "run.json", plan.identity(config, planned)
+    stamp, wanted = work / STAMP, plan.identity(config, planned)
     found = [folder for _, folder in checkpoints(work)]
     if not config.resume_from_checkpoint:
         if config.should_save:
             if found:
                 print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
+            _clear(work)
+            work.mkdir(parents=True, exist_ok=True)
             stamp.write_text(json.dumps(wanted), encoding="utf-8")
         return None
     if config.resume_from_checkpoint is not True:
         found = [Path(config.resume_from_checkpoint)]
-        stamp = found[0].parent / stamp.name
+        stamp = found[0].parent / STAMP
         if not (found[0] / "trainer_state.json").is_file():
             raise UserError(f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one.")
     if not found:
@@ -193,6 +194,15 @@ def _resume_from(config: Config, planned: Plan, work: Path) -> Path | None:
     if differ:
         raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
     return found[-1]
+
+
+def _clear(work: Path) -> None:
+    """Remove checkpoints; what trackers such as TensorBoard write beside them stays."""
+    for path in [folder for _, folder in checkpoints(work)] + list(work.glob(".staging-*")):
+        shutil.rmtree(path)
+    (work / STAMP).unlink(missing_ok=True)
+    if work.is_dir() and not any(work.iterdir()):
+        work.rmdir()
 
 
 def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summary: dict) -> None:

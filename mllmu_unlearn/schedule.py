@@ -8,6 +8,9 @@ from torch.utils.data import Sampler
 
 from mllmu_unlearn.data import Key
 
+GROUPED = 50
+"""How many batches are sorted by size together."""
+
 
 class Schedule(Sampler[list[Key]]):
     """Batches of one process for one epoch.
@@ -16,6 +19,8 @@ class Schedule(Sampler[list[Key]]):
     batch spans two. The first side of a phase is passed over once; the others are drawn without replacement
     in their own endless shuffled order, which goes on from epoch to epoch.
     aligned: sides that take the index of another side (alternate answers of the forget samples).
+    sizes_of: side -> a sortable size of each sample. If given for the first side of a phase, batches are made of
+    samples of like size (sorted within some fifty shuffled batches), which saves padding.
     Muted items fill up each phase to whole windows of `world * accumulate` batches, so that no window mixes
     phases and every process has equally many batches.
     """
@@ -28,6 +33,7 @@ class Schedule(Sampler[list[Key]]):
         *,
         seed: int,
         aligned: Mapping[str, str] | None = None,
+        sizes_of: Mapping[str, Sequence] | None = None,
         accumulate: int = 1,
         world: int = 1,
         rank: int = 0,
@@ -37,6 +43,7 @@ class Schedule(Sampler[list[Key]]):
         self.batch_size = batch_size
         self.seed = seed
         self.aligned = dict(aligned or {})
+        self.sizes_of = dict(sizes_of or {})
         self.accumulate = accumulate
         self.world = world
         self.rank = rank
@@ -71,7 +78,20 @@ class Schedule(Sampler[list[Key]]):
         for side in phase[1:]:
             other = self.aligned.get(side)
             columns[side] = columns[other] if other else self._draw(side, number, self.epoch * length, length)
-        return [Key(tuple((side, int(columns[side][i])) for side in phase)) for i in range(length)]
+        keys = [Key(tuple((side, int(columns[side][i])) for side in phase)) for i in range(length)]
+        return self._grouped(keys, number) if first in self.sizes_of else keys
+
+    def _grouped(self, keys: list[Key], phase: int) -> list[Key]:
+        """The same keys with like sizes side by side; the batch that is not full stays the last."""
+        sizes, share = self.sizes_of[keys[0].picks[0][0]], self.batch_size * self.world
+        full = len(keys) // share * share
+        ordered: list[Key] = []
+        for start in range(0, full, GROUPED * share):
+            window = keys[start : min(start + GROUPED * share, full)]
+            ordered += sorted(window, key=lambda key: sizes[key.picks[0][1]])
+        rng = np.random.default_rng([self.seed, self.epoch, phase])
+        batches = rng.permutation(full // share)
+        return [key for b in batches for key in ordered[b * share : (b + 1) * share]] + keys[full:]
 
     def _draw(self, side: str, phase: int, start: int, length: int) -> np.ndarray:
         """Entries start..start+length of the side's endless order: one fresh permutation after another."""

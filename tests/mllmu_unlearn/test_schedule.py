@@ -67,6 +67,22 @@ def test_a_process_without_a_sample_gets_a_muted_one():
     assert [[key.muted for key in batch] for batch in last] == [[False], [True]]
 
 
+def test_grouping_by_size_saves_padding_and_loses_nothing():
+    sizes = [n % 7 for n in range(45)]
+    plain = Schedule({"retain": 45}, (("retain",),), 4, seed=0)
+    grouped = Schedule({"retain": 45}, (("retain",),), 4, seed=0, sizes_of={"retain": sizes})
+
+    def padding(made):
+        each = [[sizes[i] for i in column([batch], "retain")] for batch in made]
+        return sum(max(batch) * len(batch) - sum(batch) for batch in each)
+
+    one, two = batches(grouped, 0), batches(grouped, 1)
+    assert sorted(column(one, "retain")) == sorted(column(two, "retain")) == list(range(45))
+    assert len(one[-1]) == 1
+    assert one != two
+    assert padding(one) < padding(batches(plain, 0)) / 3
+
+
 def test_aligned_sides_take_the_same_index():
     schedule = Schedule(
         {"forget": 7, "retain": 5, "idk": 7},
