@@ -4,10 +4,8 @@ An adapter that does not load must never pass for a result: every tensor of its 
 model with the same values, and the model underneath has to be the one it was made from.
 """
 
-import functools
 import hashlib
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,69 +14,73 @@ from typing import Any
 import yaml
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.fingerprint import weights_fingerprint
+
+__all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "weights_fingerprint"]
 
 KINDS = ("lora", "ia3", "shira", "full", "prompt")
 RECORD = "unlearning.yaml"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-SAMPLE_BYTES = 64
 
 
 @dataclass(frozen=True)
 class AdapterFolder:
     """What a folder says of itself.
 
-    record: the content of unlearning.yaml, {} for an adapter made elsewhere. base: the model it was made from,
-    by name. fingerprint: of that model's weights, "" if not recorded. content_hash: of the adapter's files.
+    base_model: the model it was made from, by name. record: the content of unlearning.yaml, {} for an adapter
+    made elsewhere. content_hash: of the files that decide answers; another one after training again.
     """
 
     path: Path
     kind: str
-    base: str
-    fingerprint: str
+    base_model: str
     content_hash: str
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def fingerprint(self) -> str:
+        """Of the base model's weights; "" if not recorded."""
+        return str((self.record.get("base_model") or {}).get("fingerprint") or "")
+
+    @property
     def system_prompt(self) -> str:
-        return str(self.record.get("system_prompt") or "")
+        """Of a folder of kind `prompt`; "" for the others."""
+        return str(self.record["system_prompt"]) if self.kind == "prompt" else ""
 
 
 def read_adapter(path: str | Path) -> AdapterFolder:
     """Read a local adapter folder without loading weights. Raises UserError if it is none."""
     folder = Path(path)
     if not folder.is_dir():
-        raise UserError(f"peft='{path}' is no folder here; give the output_dir of `mllmu unlearn`.")
+        raise UserError(f"peft={path} is no folder here; give the output_dir of `mllmu unlearn`.")
     record = _record(folder)
     kind = record.get("kind")
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"'{folder / RECORD}' is of kind '{kind}'; known: {', '.join(KINDS)}.")
     if kind == "full" or (kind is None and not (folder / CONFIG).is_file() and (folder / "config.json").is_file()):
         raise UserError(f"'{path}' is a full model, not an adapter; pass it as pretrained={path}.")
-    base = record.get("base_model") or {}
     if kind == "prompt":
         if not record.get("system_prompt"):
-            raise UserError(f"'{path}/{RECORD}' is of kind prompt but holds no system_prompt.")
-        files = [folder / RECORD]
-        config = {}
+            raise UserError(f"'{folder / RECORD}' is of kind prompt but holds no system_prompt.")
+        config, files = {}, [folder / RECORD]
     else:
         files = [folder / CONFIG, folder / WEIGHTS]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
-            raise UserError(f"adapter '{path}' lacks {' and '.join(missing)} (safetensors only).")
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        kind = str(config.get("peft_type", "")).lower()
-        if kind not in KINDS:
-            raise UserError(f"adapter '{path}' is of PEFT type '{kind}'; known: lora, ia3, shira.")
+            raise UserError(f"adapter '{path}' lacks {' and '.join(missing)}; only safetensors are opened.")
+        config = _peft_config(folder)
+        kind = _same_kind(kind, str(config.get("peft_type", "")).lower(), folder)
+    base = (record.get("base_model") or {}).get("name_or_path") or config.get("base_model_name_or_path")
+    return AdapterFolder(folder, kind, str(base or ""), _hash(files), record)
+
+
+def _hash(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
-    return AdapterFolder(
-        path=folder,
-        kind=kind,
-        base=str(base.get("name_or_path") or config.get("base_model_name_or_path") or ""),
-        fingerprint=str(base.get("fingerprint") or ""),
-        content_hash=digest.hexdigest(),
-        record=record,
-    )
+        with file.open("rb") as content:
+            digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _record(folder: Path) -> dict:
@@ -87,11 +89,29 @@ def _record(folder: Path) -> dict:
         return {}
     try:
         record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"'{file}' is no YAML ({str(error).splitlines()[0]}).") from error
-    if not isinstance(record, dict):
-        raise UserError(f"'{file}' holds no mapping.")
+    if not isinstance(record, dict) or not isinstance(record.get("base_model") or {}, dict):
+        raise UserError(f"'{file}' is not what `mllmu unlearn` writes: it holds no mapping, or base_model is none.")
     return record
+
+
+def _peft_config(folder: Path) -> dict:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"'{folder / CONFIG}' is no JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise UserError(f"'{folder / CONFIG}' holds no mapping.")
+    return config
+
+
+def _same_kind(recorded: str | None, of_peft: str, folder: Path) -> str:
+    if of_peft not in ("lora", "ia3", "shira"):
+        raise UserError(f"adapter '{folder}' is of PEFT type '{of_peft}'; known: lora, ia3, shira.")
+    if recorded not in (None, of_peft):
+        raise UserError(f"'{folder}': {RECORD} says kind {recorded}, {CONFIG} says {of_peft}.")
+    return of_peft
 
 
 def check_base(adapter: AdapterFolder, pretrained: str, revision: str | None = None) -> None:
@@ -100,15 +120,16 @@ def check_base(adapter: AdapterFolder, pretrained: str, revision: str | None = N
     By the fingerprint of the weights if it is recorded, else by the last part of the model's name.
     """
     if adapter.fingerprint:
-        if weights_fingerprint(pretrained, revision) != adapter.fingerprint:
+        actual = weights_fingerprint(pretrained, revision)
+        if actual != adapter.fingerprint:
             raise UserError(
-                f"adapter '{adapter.path}' was made from '{adapter.base}', and the weights of '{pretrained}' are "
-                "others; pass that model as pretrained=."
+                f"adapter '{adapter.path}' was made from '{adapter.base_model}' (weights {adapter.fingerprint[:8]}), "
+                f"and '{pretrained}' has other weights ({actual[:8]}); pass the model it was made from as pretrained=."
             )
-    elif adapter.base and _last_part(adapter.base) != _last_part(pretrained):
+    elif adapter.base_model and _last_part(adapter.base_model) != _last_part(pretrained):
         raise UserError(
-            f"adapter '{adapter.path}' names the base model '{adapter.base}', not '{pretrained}'; pass that model "
-            "as pretrained=."
+            f"adapter '{adapter.path}' names the base model '{adapter.base_model}', not '{pretrained}'; pass the "
+            "model it was made from as pretrained=."
         )
 
 
@@ -117,80 +138,43 @@ def _last_part(name: str) -> str:
 
 
 def attach(model: Any, adapter: AdapterFolder, pretrained: str, revision: str | None = None) -> Any:
-    """The model with the adapter active, in eval mode; the model itself for kind `prompt`.
+    """The PeftModel with the adapter active, in eval mode; the model itself for kind `prompt`.
 
     Raises UserError for another base model, a tensor that found no place, or a value that did not arrive.
     """
     check_base(adapter, pretrained, revision)
     if adapter.kind == "prompt":
         return model
-    from peft import PeftModel, get_peft_model_state_dict
+    from peft import PeftModel
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        wrapped = PeftModel.from_pretrained(model, str(adapter.path), is_trainable=False)
         stored = load_file(adapter.path / WEIGHTS)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        wrapped = PeftModel.from_pretrained(model, str(adapter.path), is_trainable=False, use_safetensors=True)
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"adapter '{adapter.path}' does not fit '{pretrained}': {reason}") from error
-    loaded = get_peft_model_state_dict(wrapped)
-    lost = sorted(set(stored) ^ set(loaded))
-    if lost:
-        raise UserError(
-            f"adapter '{adapter.path}' did not load into '{pretrained}': {len(lost)} tensors have no partner, "
-            f"such as {lost[0]}."
-        )
-    for name, value in stored.items():
-        if not bool((loaded[name].cpu() == value.to(loaded[name].dtype)).all()):
-            raise UserError(f"adapter '{adapter.path}' did not load: the values of {name} differ from the file.")
+    _verify(wrapped, stored, adapter, pretrained)
     return wrapped.eval()
 
 
-@functools.lru_cache(maxsize=32)
-def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
-    """A cheap identity of a model's weights, independent of dtype conversions and of sharding.
+def _verify(wrapped: Any, stored: Mapping[str, Any], adapter: AdapterFolder, pretrained: str) -> None:
+    """PEFT only warns of tensors that it cannot place, and leaves those that the file lacks at their start."""
+    from peft import get_peft_model_state_dict
 
-    sha256 over every tensor's name, type, shape, and its first and last 64 bytes as stored; the files are
-    not read whole. A hub id is resolved to its snapshot, which is downloaded if it is not there.
-    Raises UserError if there are no safetensors.
-    """
-    folder = model_folder(name_or_path, revision)
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"model '{name_or_path}' has no *.safetensors; convert it, other formats are not opened.")
-    parts: dict[str, bytes] = {}
-    for file in files:
-        with file.open("rb") as content:
-            size = struct.unpack("<Q", content.read(8))[0]
-            try:
-                header = json.loads(content.read(size))
-            except ValueError as error:
-                raise UserError(f"'{file}' is no safetensors file; fetch it again.") from error
-            for name, tensor in header.items():
-                if name == "__metadata__":
-                    continue
-                start, end = tensor["data_offsets"]
-                content.seek(8 + size + start)
-                head = content.read(min(SAMPLE_BYTES, end - start))
-                content.seek(8 + size + max(start, end - SAMPLE_BYTES))
-                tail = content.read(min(SAMPLE_BYTES, end - start))
-                parts[name] = f"{name} {tensor['dtype']} {tensor['shape']}\n".encode() + head + tail
-    return hashlib.sha256(b"".join(parts[name] for name in sorted(parts))).hexdigest()[:32]
-
-
-def model_folder(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a model. Raises UserError if it is neither a folder nor to be had from the hub."""
-    if Path(name_or_path).is_dir():
-        return Path(name_or_path)
-    import httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    try:
-        patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
-        return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
+    # save_embedding_layers=False: "auto" would ask the hub about the base model's configuration
+    loaded = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    whole = wrapped.state_dict()
+    loaded |= {name: whole[name] for name in set(stored) - set(loaded) if name in whole}  # retrained embeddings
+    homeless, absent = sorted(set(stored) - set(loaded)), sorted(set(loaded) - set(stored))
+    if homeless or absent:
+        what = f"{homeless[0]} has no place in the model" if homeless else f"{absent[0]} is not in {WEIGHTS}"
         raise UserError(
-            f"model '{name_or_path}' is no folder here and cannot be had from the hub ({reason})."
-        ) from error
+            f"adapter '{adapter.path}' did not load into '{pretrained}': {len(homeless) + len(absent)} tensors have "
+            f"no partner ({what}); it was made for another model or PEFT version, or its file is damaged."
+        )
+    for name, value in stored.items():
+        there = loaded[name].cpu()
+        if there.shape != value.shape or not bool((there == value.to(there.dtype)).all()):
+            raise UserError(f"adapter '{adapter.path}' did not load: the values of {name} differ from its file.")

@@ -2,66 +2,86 @@
 
 import hashlib
 import json
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-REMEMBERED = 256
+REMEMBERED = 64
 
 
 class Journal:
-    """Answers of one run, one JSON line each, under a key of the request's content.
+    """The answers of one run, one JSON line each: [key of the request, answer].
 
-    folder: where journals are. identity: everything that decides answers beside the request.
+    file: made on the first answer, removed by `close`. Several processes may append to one file.
     """
 
-    def __init__(self, folder: Path, identity: Sequence[str]) -> None:
-        self.identity = _digest(identity)
-        self.file = folder / f"{self.identity[:24]}.jsonl"
+    def __init__(self, file: Path) -> None:
+        self.file = file
         self.answers: dict[str, str] = {}
-        self._pixels: OrderedDict[int, tuple[Image.Image, str]] = OrderedDict()
-        if self.file.is_file():
-            for line in self.file.read_text(encoding="utf-8", errors="replace").splitlines():
+        self._torn = False
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")
+            self._torn = bool(text) and not text.endswith("\n")
+            for line in text.splitlines():
                 try:
                     key, answer = json.loads(line)
                 except ValueError:
                     continue  # the line that was being written when the run was killed
                 self.answers[key] = answer
-            # A torn last line without its end would swallow the next answer.
-            lines = [json.dumps(item) + "\n" for item in self.answers.items()]
-            self.file.write_text("".join(lines), encoding="utf-8")
-
-    def key(self, text: str, images: Iterable[Image.Image], settings: dict[str, Any]) -> str:
-        return _digest([text, json.dumps(settings, sort_keys=True, default=str), *map(self._pixel_hash, images)])
 
     def write(self, keys: Sequence[str], answers: Sequence[str]) -> None:
-        """Append answers; on disk when this returns, as far as the system's cache goes."""
+        """Append answers; they survive the end of this process, however it ends."""
+        pairs = list(zip(keys, answers, strict=True))
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as out:
-            out.writelines(json.dumps(pair) + "\n" for pair in zip(keys, answers, strict=True))
-        self.answers.update(zip(keys, answers, strict=True))
+            out.write("\n" * self._torn + "".join(json.dumps(pair) + "\n" for pair in pairs))
+        self._torn = False
+        self.answers.update(pairs)
 
     def close(self) -> None:
         """All is answered: the journal has done its work."""
         self.file.unlink(missing_ok=True)
-        self.answers.clear()
 
-    def _pixel_hash(self, image: Image.Image) -> str:
-        known = self._pixels.get(id(image))
+
+class ImageHashes:
+    """sha256 of an image's pixels, remembered for the recent images: shots come again with every question."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[Image.Image, str]] = OrderedDict()
+
+    def __call__(self, image: Image.Image) -> str:
+        known = self._known.get(id(image))
         if known is None or known[0] is not image:
-            known = (image, _digest([image.mode, str(image.size), image.tobytes()]))
-            self._pixels[id(image)] = known
-            while len(self._pixels) > REMEMBERED:
-                self._pixels.popitem(last=False)
+            known = (image, digest([image.mode, str(image.size), image.tobytes()]))
+            self._known[id(image)] = known
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(id(image))
         return known[1]
 
 
-def _digest(parts: Iterable[str | bytes]) -> str:
-    digest = hashlib.sha256()
+def request_keys(contents: Iterable[tuple[str, Sequence[str], Mapping[str, Any]]]) -> list[str]:
+    """A key per request from (text, image hashes, settings).
+
+    Equal greedy requests are one request; sampled ones differ by how often they came before.
+    """
+    keys, seen = [], Counter()
+    for text, images, settings in contents:
+        key = digest([text, *images, json.dumps(settings, sort_keys=True, default=str)])
+        if settings.get("do_sample"):
+            seen[key] += 1
+            key = f"{key}-{seen[key]}"
+        keys.append(key)
+    return keys
+
+
+def digest(parts: Iterable[str | bytes]) -> str:
+    """sha256 hex of the parts, each with its length."""
+    sha = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
+        sha.update(len(data).to_bytes(8, "little") + data)
+    return sha.hexdigest()

@@ -1,65 +1,102 @@
-"""Requests of lmms-eval -> prompts (text and images) -> processor tensors."""
+"""Requests of lmms-eval -> prompts -> processor tensors.
 
-from collections.abc import Sequence
+A prompt keeps no image: the few-shot images of a whole benchmark would fill the memory. They are asked for again
+when its batch is due (the image store of the tasks keeps the recent ones).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from PIL import Image
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row
+from mllmu_tasks.models.generation import generation_settings, stop_texts
 
 STYLES = ("chat", "official")
-# Of lmms-eval or of other backends; they do not reach `generate`.
-NOT_OURS = ("until", "image_aspect_ratio", "max_gen_toks")
-GENERATION = (
-    *("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams", "repetition_penalty"),
-    *("min_new_tokens", "length_penalty", "no_repeat_ngram_size"),
-)
+PLACEHOLDER = "<image>"
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A rendered request. where: who is asked what, for messages to the user."""
+    """A rendered request.
 
-    text: str
-    images: tuple[Image.Image, ...]
-    settings: dict[str, Any]
-    until: tuple[str, ...]
+    where: who is asked what, for messages to the user. leaf: prompts of one leaf may share their beginning.
+    settings: arguments of `generate`. until: stop texts. load_images(): the images, in order, RGB.
+    """
+
     where: str
+    leaf: str
+    text: str
+    settings: Mapping[str, Any]
+    until: tuple[str, ...]
+    image_count: int
+    load_images: Callable[[], list[Image.Image]]
 
 
-def render(request: Any, task_dict: dict, style: str, system_prompt: str, processor: Any) -> Prompt:
-    """One chat request of lmms-eval. Raises UserError for media or settings that we cannot do."""
-    context, doc_to_messages, settings, doc_id, task, split = request.args
+def render(
+    request: Any, task_dict: Mapping, style: str, system_prompt: str, processor: Any
+) -> tuple[Prompt, list[Image.Image]]:
+    """A chat request of lmms-eval, and its images, which are loaded now anyway.
+
+    Raises UserError for media, roles or settings that we cannot do.
+    """
+    context, doc_to_messages, given, doc_id, task, split = request.args
     doc = task_dict[task][split][doc_id]
     where = describe(task, doc_id, doc)
-    messages, images = _messages(doc_to_messages(doc), where)
+    messages, given_images = _messages(doc_to_messages(doc), where)
+    images = [_rgb(image, where) for image in given_images]
     if style == "official":
         text = f"{system_prompt}\n{context}" if system_prompt else context
-        if text.count("<image>") != len(images):
-            raise UserError(
-                f"{where}: the prompt has {text.count('<image>')} <image> placeholders for {len(images)} images; "
-                "use prompt_style=chat for this task."
-            )
+        text = _official_images(text, len(images), processor, where)
     else:
         if system_prompt:
             messages = [{"role": "system", "content": [{"type": "text", "text": system_prompt}]}, *messages]
-        text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    until = settings.get("until") or ()
-    stops = (until,) if isinstance(until, str) else tuple(until)
-    return Prompt(text, tuple(images), generation_settings(settings, where), stops, where)
+        text = _chat(processor, messages, where)
+
+    def load() -> list[Image.Image]:
+        again = doc_to_messages(task_dict[task][split][doc_id])
+        return [_rgb(image, where) for image in _messages(again, where)[1]]
+
+    settings = generation_settings(given, where)
+    return Prompt(where, task, text, settings, stop_texts(given), len(images), load), images
+
+
+def _chat(processor: Any, messages: list[dict], where: str) -> str:
+    try:
+        return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    except (TemplateError, TypeError, KeyError, ValueError) as error:
+        roles = ", ".join(message["role"] for message in messages)
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{where}: the model's chat template does not take these turns ({roles}): {reason}") from error
+
+
+def _official_images(text: str, images: int, processor: Any, where: str) -> str:
+    if text.count(PLACEHOLDER) != images:
+        raise UserError(
+            f"{where}: the prompt has {text.count(PLACEHOLDER)} {PLACEHOLDER} placeholders for {images} images; "
+            "use prompt_style=chat for this task."
+        )
+    if images and processor.image_token != PLACEHOLDER:
+        raise UserError(
+            f"prompt_style=official writes {PLACEHOLDER} where an image goes, and this model's mark is "
+            f"{processor.image_token}; use prompt_style=chat."
+        )
+    return text
 
 
 def describe(task: str, doc_id: int, doc: Any) -> str:
     """`task, person 009, question 3` for our documents, `task, document 3` for others."""
-    if isinstance(doc, dict) and doc.get("person") is not None and "question_index" in doc:
+    if isinstance(doc, Mapping) and doc.get("person") is not None and "question_index" in doc:
         return f"{task}, person {doc['person']}, question {doc['question_index']}"
     return f"{task}, document {doc_id}"
 
 
-def _messages(given: Sequence[dict], where: str) -> tuple[list[dict], list[Image.Image]]:
-    """Messages in the form of Transformers' chat templates, and the images in order."""
+def _messages(given: Sequence[Mapping], where: str) -> tuple[list[dict], list[Any]]:
+    """Messages in the form of Transformers' chat templates, and what stands for the images, in order."""
     messages, images = [], []
     for message in given:
         content = []
@@ -68,49 +105,31 @@ def _messages(given: Sequence[dict], where: str) -> tuple[list[dict], list[Image
                 content.append({"type": "text", "text": part["text"]})
             elif part["type"] == "image":
                 content.append({"type": "image"})
-                images.append(_rgb(part["url"], where))
+                images.append(part["url"])
             else:
-                raise UserError(f"{where}: mllmu_hf takes text and images, not {part['type']}.")
+                raise UserError(f"{where}: mllmu_hf takes text and images, not {part['type']}; use another --model.")
         messages.append({"role": message["role"], "content": content})
     return messages, images
 
 
 def _rgb(image: Any, where: str) -> Image.Image:
-    if isinstance(image, str):
+    if isinstance(image, str | Path):
         try:
             return Image.open(image).convert("RGB")
         except OSError as error:
             raise UserError(f"{where}: image '{image}' cannot be read ({error}).") from error
+    if not isinstance(image, Image.Image):
+        raise UserError(f"{where}: an image is a {type(image).__name__}; mllmu_hf takes PIL images and paths.")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def generation_settings(given: dict[str, Any], where: str) -> dict[str, Any]:
-    """What goes to `generate`. Greedy settings drop the sampling ones. Raises UserError for unknown ones."""
-    unknown = set(given) - set(GENERATION) - set(NOT_OURS)
-    if unknown:
-        raise UserError(f"{where}: mllmu_hf does not know the generation setting {', '.join(sorted(unknown))}.")
-    settings = {key: value for key, value in given.items() if key in GENERATION and value is not None}
-    settings.setdefault("max_new_tokens", given.get("max_gen_toks") or 128)
-    settings.setdefault("do_sample", bool(settings.get("temperature")))
-    if not settings["do_sample"]:
-        for key in ("temperature", "top_p", "top_k"):
-            settings.pop(key, None)
-    return settings
-
-
-def encode(processor: Any, prompt: Prompt) -> Row:
-    """Tensors of one prompt, (1, ...). The tokenizer adds its BOS unless the template wrote it."""
+def encode(processor: Any, text: str, images: Sequence[Image.Image]) -> Row:
+    """Tensors of one prompt, (1, ...). The tokenizer adds its BOS unless the chat template wrote it."""
     bos = processor.tokenizer.bos_token
     made = processor(
-        text=[prompt.text],
-        images=[list(prompt.images)] if prompt.images else None,
-        add_special_tokens=bos is None or not prompt.text.startswith(bos),
+        text=[text],
+        images=[list(images)] if images else None,
+        add_special_tokens=not (bos and text.startswith(bos)),
         return_tensors="pt",
     )
     return dict(made)
-
-
-def cut(text: str, until: Sequence[str]) -> str:
-    """The text before the first stop string."""
-    ends = [text.index(stop) for stop in until if stop and stop in text]
-    return text[: min(ends)] if ends else text

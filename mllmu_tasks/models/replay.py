@@ -22,7 +22,7 @@ class MllmuReplay(lmms):
             for name in unknown:
                 if name != "max_batch_size":
                     raise UserError(f"mllmu_replay has no argument '{name}'.{did_you_mean(name, ['answers'])}")
-            self.how, _, value = str(answers).partition(":")
+            self.how, _, value = _unquoted(str(answers)).partition(":")
             self.value = _unquoted(value)
             if self.how not in ("gold", "constant", "file") or (self.how == "gold" and value):
                 raise UserError("mllmu_replay needs answers=gold, answers=constant:TEXT or answers=file:DIR.")
@@ -66,11 +66,18 @@ def _read_logged(folder: Path) -> dict[tuple, str]:
     files = sorted(folder.rglob("*_samples_mllmu_*.jsonl"))
     if not files:
         raise UserError(f"'{folder}' holds no samples of MLLMU tasks; run lmms-eval with --log_samples.")
-    logged = {}
+    logged: dict[tuple, str] = {}
     for file in files:
         task = file.stem.split("_samples_", 1)[1]
-        for line in file.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            raw = row["filtered_resps"]
-            logged[task, row.get("person"), row.get("question_index")] = raw[0] if isinstance(raw, list) else raw
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                answer = row["filtered_resps"][0]
+            except (ValueError, KeyError, IndexError, TypeError) as error:
+                raise UserError(f"'{file}', line {number}, is no sample of lmms-eval; log that run again.") from error
+            key = (task, row.get("person"), row.get("question_index"))
+            if logged.setdefault(key, answer) != answer:
+                raise UserError(
+                    f"'{folder}' holds several runs of {task} whose answers differ; give the folder of one."
+                )
     return logged

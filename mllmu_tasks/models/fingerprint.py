@@ -1,0 +1,90 @@
+"""Which weights are these: a cheap identity of a model folder, without reading its gigabytes."""
+
+import functools
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from mllmu_tasks.errors import UserError
+
+SAMPLES = 16
+SAMPLE_BYTES = 64
+INDEX = "model.safetensors.index.json"
+WHOLE = "model.safetensors"
+
+
+@functools.lru_cache(maxsize=32)
+def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
+    """32 hex digits that differ for models whose weights differ; equal for a copy, however it is sharded.
+
+    sha256 over every tensor's name, type, shape and 16 samples of 64 bytes spread over it, so that an edit of a
+    few neurons shows as well. Stored in another dtype, a model is another one. A hub id is resolved to its
+    snapshot, which is downloaded if it is not there. Raises UserError if there are no safetensors.
+    """
+    parts: dict[str, bytes] = {}
+    for file in _weight_files(model_folder(name_or_path, revision), name_or_path):
+        try:
+            with file.open("rb") as content:
+                parts.update(_tensors(content))
+        except (OSError, ValueError, KeyError, struct.error) as error:
+            raise UserError(f"'{file}' is no complete safetensors file ({error}); fetch it again.") from error
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        digest.update(parts[name])
+    return digest.hexdigest()[:32]
+
+
+def _weight_files(folder: Path, name: str) -> list[Path]:
+    """The files that Transformers would load."""
+    if (folder / WHOLE).is_file():
+        return [folder / WHOLE]
+    if not (folder / INDEX).is_file():
+        raise UserError(f"model '{name}' has no {WHOLE} and no {INDEX}; only safetensors are opened.")
+    try:
+        shards = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError) as error:
+        raise UserError(f"'{folder / INDEX}' is no index of shards; fetch it again.") from error
+    return [folder / shard for shard in shards]
+
+
+def _tensors(content: BinaryIO) -> dict[str, bytes]:
+    """Tensor name -> description and samples, out of one file. Raises ValueError, KeyError, struct.error."""
+    size = struct.unpack("<Q", content.read(8))[0]
+    header = json.loads(content.read(size))
+    header.pop("__metadata__", None)
+    found = {}
+    for name, tensor in header.items():
+        start, end = tensor["data_offsets"]
+        last = max(0, end - start - SAMPLE_BYTES)
+        samples = [f"{name} {tensor['dtype']} {tensor['shape']}\n".encode()]
+        for place in sorted({last * n // (SAMPLES - 1) for n in range(SAMPLES)}):
+            content.seek(8 + size + start + place)
+            samples.append(content.read(min(SAMPLE_BYTES, end - start)))
+        if end > start and not samples[-1]:
+            raise ValueError("it ends early")
+        found[name] = b"".join(samples)
+    return found
+
+
+def model_folder(name_or_path: str, revision: str | None = None) -> Path:
+    """The local folder of a model. Raises UserError if it is neither a folder nor to be had from the hub."""
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    unreachable = (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError)
+    try:
+        patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+        found = snapshot_download(
+            name_or_path, revision=revision, allow_patterns=patterns, ignore_patterns=["consolidated*"]
+        )
+    except unreachable as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"model '{name_or_path}' is no folder here and cannot be had from the hub ({reason})."
+        ) from error
+    return Path(found)

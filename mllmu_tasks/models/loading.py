@@ -1,0 +1,74 @@
+"""Model and processor from a folder or the hub; what fails says so in one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mllmu_tasks.errors import UserError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def load_processor(pretrained: str, revision: str | None, trust_remote_code: bool) -> Any:
+    """Raises UserError if there is none, or if it does not take images and texts."""
+    from transformers import AutoProcessor, ProcessorMixin
+
+    _refuse_adapter(pretrained)
+    try:
+        processor = AutoProcessor.from_pretrained(pretrained, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise UserError(f"no processor for pretrained={pretrained}: {first_line(error)}") from error
+    if not isinstance(processor, ProcessorMixin):
+        raise UserError(
+            f"pretrained={pretrained} has a {type(processor).__name__}, not a processor of images and text."
+        )
+    return processor
+
+
+def load_model(
+    pretrained: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    dtype: str = "auto",
+    device_map: Any = None,
+    attn_implementation: str | None = None,
+) -> torch.nn.Module:
+    """In eval mode, where `device_map` puts it (None: CPU). Raises UserError if it does not load whole."""
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            pretrained,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            device_map=device_map,
+            attn_implementation=attn_implementation,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+        raise UserError(f"pretrained={pretrained} does not load: {first_line(error)}") from error
+    lost = sorted(report["missing_keys"])
+    if lost:
+        raise UserError(
+            f"pretrained={pretrained} lacks {len(lost)} tensors of a {type(model).__name__}, such as {lost[0]}; they "
+            "would be random."
+        )
+    return model.eval()
+
+
+def _refuse_adapter(pretrained: str) -> None:
+    folder = Path(pretrained)
+    if not folder.is_dir() or (folder / "config.json").is_file():
+        return
+    if (folder / "adapter_config.json").is_file() or (folder / "unlearning.yaml").is_file():
+        raise UserError(f"'{pretrained}' is an adapter: pass it as peft={pretrained}, and its base as pretrained=.")
+    raise UserError(f"pretrained={pretrained} holds no config.json; it is no model folder.")
+
+
+def first_line(error: Exception) -> str:
+    text = " ".join(str(error).strip().split("\n")[0].split())[:300]
+    return text or type(error).__name__

@@ -1,0 +1,28 @@
+"""Any mixture of prompts in a batch gets the answers that each prompt gets alone."""
+
+import pytest
+import tiny_models
+from asking import MIXED, ask
+
+from mllmu_tasks.models.hf import MllmuHf
+
+
+def show_ids(model):
+    """Token ids for text: random tokens are mostly broken UTF-8, which decodes alike."""
+    special = set(model.engine.tokenizer.all_special_ids)
+    model.engine.tokenizer.batch_decode = lambda rows, **_: [
+        " ".join(str(n) for n in row if n not in special) for row in rows.tolist()
+    ]
+
+
+@pytest.mark.parametrize("family", sorted(tiny_models.FAMILIES))
+def test_a_mixed_batch_answers_as_one_by_one(folders, family):
+    model = MllmuHf(pretrained=str(folders(family)), device="cpu", batch_size=1)
+    show_ids(model)
+    alone = ask(model, MIXED)
+    assert all(alone)
+    assert len(set(alone)) >= 4  # the answers depend on the prompts
+    model.batch_size = 8
+    assert ask(model, MIXED) == alone
+    model.batch_size = 3
+    assert ask(model, MIXED[::-1]) == alone[::-1]
