@@ -31,9 +31,9 @@ STAMP = "run.json"
 
 @dataclass(frozen=True)
 class Context:
-    """What a method's `prepare` and `edit` may use.
+    """What the once-a-run functions of a method may use.
 
-    model: wrapped by its adapter. batches(side, size): the side's samples in order, on the model's device.
+    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order, on the model's device.
     """
 
     model: nn.Module
@@ -98,10 +98,11 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     collator = Collator(models.padding_id(processor), encoder.whole_sequence)
     rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
-    model = models.wrap(model, config)
+    model = method.wrap(Context(model, rows, collator, config))
     references = _references(config, method, model, rows, collator, official)
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
+    del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
     trainer = MethodTrainer(
         model=model,
         args=arguments,
@@ -120,8 +121,7 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
         method.prepare(context)
         if method.trains:
             _fit(trainer, config, resume)
-        else:
-            method.edit(context)
+        method.finish(context)
     except torch.OutOfMemoryError as error:
         raise UserError(
             "out of memory on the device; lower --per_device_train_batch_size and raise "

@@ -45,8 +45,10 @@ def hyper(default: Any, help: str, source: str) -> Any:
 class Method:
     """Base of all methods. Subclasses are dataclasses; only what differs is overridden.
 
+    A run: extra_sides, wrap, prepare, then terms at every step, finish, and the result is saved.
+
     sides: what a batch holds: `forget`, `retain` and the names that `extra_sides` returns.
-    kind: what the result is saved as. trains: False for closed-form edits and for prompting.
+    kind: what the result is saved as. trains: False for closed-form edits (`finish`) and for prompting.
     learning_rate, epochs: defaults of a run of the method as its paper defines it.
     """
 
@@ -97,18 +99,24 @@ class Method:
         """More sides, each a list of samples aligned with `forget` (such as the same question, refused)."""
         return {}
 
+    def wrap(self, context: "Context") -> "torch.nn.Module":
+        """The model with its adapter; `context.model` is the bare one. Override for kinds other than LoRA, or
+        where the adapter's shape follows from the data (masks)."""
+        from mllmu_unlearn import models
+
+        return models.wrap(context.model, context.config)
+
     def prepare(self, context: "Context") -> None:
-        """Once, with the model built and before the first step: masks, statistics, random directions."""
+        """Once, before the first step: statistics, random directions, masks on gradients."""
+
+    def finish(self, context: "Context") -> None:
+        """Once, after the last step: what makes the result of what was trained, or a whole closed-form edit."""
 
     def before_optimizer_step(self, model: "torch.nn.Module") -> None:
         """After the gradients are complete and clipped: mask them here."""
 
     def after_optimizer_step(self, means: Callable[[], dict[str, float]]) -> None:
         """For methods with a state of their own; `means()` is the mean of each term of this step."""
-
-    def edit(self, context: "Context") -> None:
-        """The closed-form edit of a method with `trains = False`."""
-        raise NotImplementedError
 
     def state_dict(self) -> dict:
         """What a checkpoint must hold for the run to go on bit for bit; {} for stateless methods."""

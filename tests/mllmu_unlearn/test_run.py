@@ -1,19 +1,25 @@
 """From flags to the finished folder, with every way in which a run can end."""
 
+import copy
 import json
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from peft import PeftModel
+from peft import IA3Config, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import card, models, run
+from mllmu_tasks.models.adapter import attach, read_adapter
+from mllmu_unlearn import card, methods, models, run
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.export import merge
+from mllmu_unlearn.methods import _base
 from mllmu_unlearn.trainer import MethodTrainer, checkpoints
 
 FORGET = ["003", "007", "011"]
@@ -345,3 +351,75 @@ def test_each_family_runs_from_flags_to_a_merged_export(family, texts, flags, tm
     merged = AutoModelForImageTextToText.from_pretrained(merge(adapter, tmp_path / "merged"))
     assert torch.allclose(logits(merged), expected, atol=1e-4)
     assert not torch.allclose(logits(model), expected, atol=1e-4)
+
+
+def test_the_evaluation_side_takes_the_folders(flags, checkpoint, tmp_path):
+    out = unlearn(flags, "npo")
+    base = AutoModelForImageTextToText.from_pretrained(checkpoint)
+    expected = logits(PeftModel.from_pretrained(copy.deepcopy(base), str(out)))
+    assert torch.equal(logits(attach(base, read_adapter(out), str(checkpoint))), expected)
+    prompt = unlearn(flags, "prompting", "--output_dir", str(tmp_path / "prompt"))
+    assert read_adapter(prompt).system_prompt == record_of(prompt)["system_prompt"]
+    with pytest.raises(UserError, match="full model"):
+        read_adapter(merge(out, tmp_path / "merged"))
+
+
+def test_two_processes_equal_one(flags, tmp_path):
+    """The real command line under torchrun; accelerate's launcher would silently start one process on a CPU."""
+    common = ("--lora_dropout", "0", "--keep_checkpoints", *STEPS)
+    one = unlearn(flags, "kl_min", *common)
+    argv = flags("--method", "kl_min", "--forget_ratio", "5", *common, "--output_dir", str(tmp_path / "two"))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "mllmu_unlearn.cli.main"]
+    command = [sys.executable, *launch, "unlearn", *argv, "--per_device_train_batch_size", "2"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    stamp = json.loads((tmp_path / "two.checkpoints" / "run.json").read_text())
+    assert stamp["batch"] == [2, 1, 2]
+    logs = [
+        json.loads((folder / "trainer_state.json").read_text())["log_history"]
+        for folder in (tmp_path / f"{n}.checkpoints" / "checkpoint-4" for n in ("out", "two"))
+    ]
+    for first, second in zip(*logs, strict=True):
+        for name in ("loss", "loss_forget", "loss_retain"):
+            assert first[name] == pytest.approx(second[name], rel=1e-4, abs=1e-6)
+    mine, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (one, tmp_path / "two"))
+    assert all(torch.allclose(mine[name], theirs[name], atol=1e-5) for name in mine)
+
+
+def test_a_method_may_bring_its_own_adapter_and_edit_in_closed_form(flags, checkpoint, monkeypatch):
+    """What pruning needs: statistics from batches, an IA3 adapter of zeros and ones, no step of training."""
+    place = r".*language_model\.layers\.\d+\.mlp\.down_proj"
+
+    @dataclass
+    class Prune(methods.Method):
+        """Cuts the first neurons of each MLP."""
+
+        title, formula, paper = "Prune", "0", "none"
+        name = "toy_prune"
+        kind = "ia3"
+        trains = False
+        share: float = methods.hyper(0.5, "Share of neurons to cut.", "nowhere")
+
+        def wrap(self, context):
+            self.seen = sum(len(batch["labels"]) for batch in context.batches("forget"))
+            options = {"target_modules": place, "feedforward_modules": place, "task_type": "CAUSAL_LM"}
+            return get_peft_model(context.model, IA3Config(**options))
+
+        def finish(self, context):
+            for name, parameter in context.model.named_parameters():
+                if "ia3_l" in name:
+                    parameter.data[:, : int(self.share * parameter.shape[1])] = 0
+
+    monkeypatch.setitem(_base._METHODS, "toy_prune", Prune)
+    config = parse(UnlearnConfig, flags("--method", "toy_prune", "--forget_ratio", "5", "--share", "0.25"))
+    out = run.unlearn(config)
+    assert config.chosen.seen == 18
+    assert record_of(out)["hyper_parameters"]["share"] == 0.25
+    tensors = load_file(out / "adapter_model.safetensors")
+    assert {v for t in tensors.values() for v in t.unique().tolist()} == {0.0, 1.0}
+    base = AutoModelForImageTextToText.from_pretrained(checkpoint)
+    zeroed = copy.deepcopy(base)
+    for layer in zeroed.model.language_model.layers:
+        layer.mlp.down_proj.weight.data[:, :12] = 0
+    pruned = attach(base, read_adapter(out), str(checkpoint))
+    assert torch.equal(logits(pruned), logits(zeroed))
