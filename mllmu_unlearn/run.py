@@ -71,10 +71,16 @@ def _run(config: Config) -> Path:
     planned = plan.make(config, open_source(config.data))
     if config.dry_run:
         print(plan.describe(config, planned))
-    elif config.kind == "prompt":
+        return out
+    if planned.left_out and config.process_index == 0:
+        print(f"mllmu: {planned.left_out} training pairs without question or answer are left out")
+    if config.kind == "prompt":
         _write_prompt(config, planned, out)
     else:
         _train(config, planned, out)
+    if config.process_index == 0:
+        model = f"pretrained={out}" if config.kind == "full" else f"pretrained={config.model_name_or_path},peft={out}"
+        print(f"mllmu: {out} is finished; lmms-eval --model mllmu_hf --model_args {model} --tasks mllmu")
     return out
 
 
