@@ -1,8 +1,6 @@
 """`mllmu unlearn` and `mllmu finetune`: from a config to a finished output folder."""
 
 import copy
-import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -23,10 +21,10 @@ from mllmu_unlearn.data import Rows
 from mllmu_unlearn.folders import check_output, whole_folder
 from mllmu_unlearn.plan import Plan
 from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, cache
-from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer, checkpoints
+from mllmu_unlearn.resume import clear, last_kept, resume_from
+from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
 Config = UnlearnConfig | FinetuneConfig
-STAMP = "run.json"
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:
 def _train(config: Config, planned: Plan, out: Path) -> None:
     method = config.chosen
     work = out.with_name(f"{out.name}.checkpoints")
-    resume = _resume_from(config, planned, work)
+    resume = resume_from(config, planned, work)
     processor = models.load_processor(config)
     model = models.load_model(config)
     official = config.protocol == "official"
@@ -131,16 +129,16 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     except torch.OutOfMemoryError as error:
         raise UserError(
             "out of memory on the device; lower --per_device_train_batch_size and raise "
-            "--gradient_accumulation_steps, or add --gradient_checkpointing or --dtype bfloat16." + _last(work)
+            "--gradient_accumulation_steps, or add --gradient_checkpointing or --dtype bfloat16." + last_kept(work)
         ) from error
     except UserError as error:
-        raise UserError(f"{error}{_last(work)}") from error
+        raise UserError(f"{error}{last_kept(work)}") from error
     except KeyboardInterrupt:
-        print(f"\nmllmu: stopped.{_last(work) or ' No checkpoint yet.'}", file=sys.stderr)
+        print(f"\nmllmu: stopped.{last_kept(work) or ' No checkpoint yet.'}", file=sys.stderr)
         raise
     _save(trainer, config, planned, out, _summary(trainer, time.monotonic() - began))
     if config.should_save and not config.keep_checkpoints:
-        _clear(work)
+        clear(work)
 
 
 def _fit(trainer: MethodTrainer, config: Config, resume: Path | None) -> None:
@@ -174,41 +172,6 @@ def _cached(config: Config, side: str, model: nn.Module, rows: Rows, collator: C
     show = config.process_index == 0 and not config.disable_tqdm
     # A fresh adapter is zero, so the wrapped model still is the start model.
     return cache(reference, lambda: context.batches(side, size), count, show=show)
-
-
-def _resume_from(config: Config, planned: Plan, work: Path) -> Path | None:
-    """The checkpoint to go on from; None for a new run, which clears away what an older one left."""
-    stamp, wanted = work / STAMP, plan.identity(config, planned)
-    found = [folder for _, folder in checkpoints(work)]
-    if not config.resume_from_checkpoint:
-        if config.should_save:
-            if found:
-                print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
-            _clear(work)
-            work.mkdir(parents=True, exist_ok=True)
-            stamp.write_text(json.dumps(wanted), encoding="utf-8")
-        return None
-    if config.resume_from_checkpoint is not True:
-        found = [Path(config.resume_from_checkpoint)]
-        stamp = found[0].parent / STAMP
-        if not (found[0] / "trainer_state.json").is_file():
-            raise UserError(f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one.")
-    if not found:
-        raise UserError(f"there is no complete checkpoint in {work}; leave out --resume_from_checkpoint.")
-    before = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
-    differ = sorted(key for key in wanted if before.get(key) != wanted[key])
-    if differ:
-        raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
-    return found[-1]
-
-
-def _clear(work: Path) -> None:
-    """Remove checkpoints; what trackers such as TensorBoard write beside them stays."""
-    for path in [folder for _, folder in checkpoints(work)] + list(work.glob(".staging-*")):
-        shutil.rmtree(path)
-    (work / STAMP).unlink(missing_ok=True)
-    if work.is_dir() and not any(work.iterdir()):
-        work.rmdir()
 
 
 def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summary: dict) -> None:
@@ -245,8 +208,3 @@ def _summary(trainer: MethodTrainer, seconds: float) -> dict[str, Any]:
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "final_losses": last,
     }
-
-
-def _last(work: Path) -> str:
-    found = checkpoints(work)
-    return f" Kept {found[-1][1]}; the same command with --resume_from_checkpoint goes on." if found else ""

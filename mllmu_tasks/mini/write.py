@@ -53,12 +53,7 @@ def write(out: Path, people: int = 60, seed: int = 0, celebrities: int = 12) -> 
     Written beside `out` and renamed when complete. Equal arguments give equal content.
     """
     rng = random.Random(seed)
-    everyone = draw.draw_profiles(people, seed)
-    famous = draw.draw_profiles(
-        celebrities, seed + 1_000_003, [f"C{n:03d}" for n in range(1, celebrities + 1)], {p.name for p in everyone}
-    )
-    looks = draw_looks(people + celebrities, rng)
-    pictures = {p.id: face(look) for p, look in zip([*everyone, *famous], looks, strict=True)}
+    everyone, famous, pictures = _cast(people, seed, celebrities, rng)
     encoded = {person: png(picture) for person, picture in pictures.items()}
     rows = {p.id: _row(p, encoded[p.id], random.Random(f"{seed}/{p.id}"), False) for p in [*everyone, *famous]}
     tests = {}
@@ -83,6 +78,37 @@ def write(out: Path, people: int = 60, seed: int = 0, celebrities: int = 12) -> 
             _write(stage / config, SCHEMA, rows, ids)
             _write(stage / "baseline_train_split" / config, TRAIN_SCHEMA, train, ids)
     os.replace(stage, out)
+
+
+def write_format(out: Path, people: int, seed: int, celebrities: int = 12, *, format_people: int) -> None:
+    """What the base model learns the answer formats from: `Full_Set` and `ft_Data` of other people.
+
+    Holds `format_people` people drawn from another seed, with names and looks of their own, and the celebrities
+    of the benchmark (people, seed, celebrities); nobody of that benchmark's fictitious people.
+    """
+    everyone, famous, pictures = _cast(people, seed, celebrities, random.Random(seed))
+    taken = {p.name for p in [*everyone, *famous]}
+    ids = [f"F{n:03d}" for n in range(1, format_people + 1)]
+    others = draw.draw_profiles(format_people, seed + 2_000_003, ids, taken)
+    faces = {p.id: pictures[p.id] for p in famous}
+    seen = {picture.tobytes() for picture in pictures.values()}
+    looks = [face(look) for look in draw_looks(format_people + len(seen), random.Random(seed + 2_000_003))]
+    fresh = [picture for picture in looks if picture.tobytes() not in seen]
+    faces |= {p.id: picture for p, picture in zip(others, fresh, strict=False)}
+    shown = [*others, *famous]
+    encoded = {p.id: png(faces[p.id]) for p in shown}
+    rows = {p.id: _row(p, encoded[p.id], random.Random(f"{seed}/{p.id}"), False) for p in shown}
+    _write(out / FULL_CONFIG, SCHEMA, rows, [p.id for p in shown])
+    _write(out / TRAIN_CONFIG, TRAIN_SCHEMA, {p.id: _training_row(p, encoded[p.id]) for p in shown}, list(rows))
+
+
+def _cast(people: int, seed: int, celebrities: int, rng: random.Random) -> tuple[list[Profile], list[Profile], dict]:
+    """Fictitious people, celebrities, and id -> picture."""
+    everyone = draw.draw_profiles(people, seed)
+    famous_ids = [f"C{n:03d}" for n in range(1, celebrities + 1)]
+    famous = draw.draw_profiles(celebrities, seed + 1_000_003, famous_ids, {p.name for p in everyone})
+    looks = draw_looks(people + celebrities, rng)
+    return everyone, famous, {p.id: face(look) for p, look in zip([*everyone, *famous], looks, strict=True)}
 
 
 def _row(person: Profile, image: bytes, rng: random.Random, paraphrased: bool) -> dict:

@@ -43,4 +43,31 @@ def mini(
 
 def _print_report(data: str) -> int:
     """Print the report of a data set; returns how many structural errors it has."""
-    raise NotImplementedError
+    from rich.console import Console
+    from rich.table import Table
+
+    from mllmu_tasks.benchmark import Modality, Task
+    from mllmu_tasks.settings import Settings
+    from mllmu_tasks.source import open_source
+    from mllmu_tasks.validate import validate as look
+
+    source = open_source(data or Settings.from_environment().data)
+    console = Console()
+    with console.status("reading") as status:
+        report = look(source, lambda config: status.update(f"reading {config}"))
+    table = Table(title=f"{source.name}: questions that can be scored", title_justify="left")
+    pairs = [(task, modality) for task in Task for modality in Modality]
+    for head in ("config", "people", *(f"{task}\n{modality}" for task, modality in pairs), "training\npairs"):
+        table.add_column(head, justify="left" if head == "config" else "right", no_wrap=True)
+    for row in report.configs:
+        counts = [str(row.questions.get(pair, 0)) if row.questions else "-" for pair in pairs]
+        table.add_row(row.config, str(row.people), *counts, str(row.pairs) if row.pairs else "-")
+    console.print(table)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+    for defect in report.defects:
+        console.print(f"defect: {defect}", markup=False, highlight=False)
+    for sentence in report.structural:
+        console.print(f"structural error: {sentence}", markup=False, highlight=False)
+    console.print(f"{len(report.structural)} structural errors, {len(report.defects)} defects", highlight=False)
+    return len(report.structural)

@@ -22,9 +22,7 @@ from mllmu_unlearn.demo.stages import Runner, Stage, write_whole
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("demo", help="Unlearn nine people of the mini benchmark with five methods; print one table.")(
-        demo
-    )
+    app.command("demo", help="Unlearn nine people of the mini benchmark with five methods; print one table.")(demo)
 
 
 def demo(
@@ -41,9 +39,7 @@ def demo(
     rows = (*MODELS, *METHODS)
     workers, threads = _workers()
     console = Console()
-    console.print(
-        f"mllmu demo: everything goes to {out} (logs in {out / 'logs'}); Ctrl-C keeps what is finished."
-    )
+    console.print(f"mllmu demo: everything goes to {out} (logs in {out / 'logs'}); Ctrl-C keeps what is finished.")
     write_whole(
         out / "commands.sh",
         "\n".join(
@@ -156,6 +152,4 @@ class _Display:
         if stage.name in self.bars:
             self.progress.remove_task(self.bars.pop(stage.name))
         how = "reused   " if reused else "finished "
-        self.progress.console.print(
-            f"{how} {stage.name} ({seconds:.0f} s) {self.done}/{self.total}", highlight=False
-        )
+        self.progress.console.print(f"{how} {stage.name} ({seconds:.0f} s) {self.done}/{self.total}", highlight=False)

@@ -10,19 +10,13 @@ from mllmu_tasks.errors import UserError
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("results", help="One table from lmms-eval output folders, with clustered standard errors.")(
-        results
-    )
+    app.command("results", help="One table from lmms-eval output folders, with clustered standard errors.")(results)
 
 
 def results(
-    folders: Annotated[
-        list[Path], typer.Argument(help="Output folders or *_results.json files of lmms-eval.")
-    ],
+    folders: Annotated[list[Path], typer.Argument(help="Output folders or *_results.json files of lmms-eval.")],
     form: Annotated[str, typer.Option("--format", help="text, markdown, csv or json.")] = "text",
-    modalities: Annotated[
-        bool, typer.Option(help="Image and text questions in columns of their own.")
-    ] = False,
+    modalities: Annotated[bool, typer.Option(help="Image and text questions in columns of their own.")] = False,
     allow_differences: Annotated[
         bool, typer.Option(help="Compare runs made with different data, seeds, shots or prompt styles.")
     ] = False,
@@ -33,9 +27,7 @@ def results(
     runs = load_runs(folders)
     differ = differences(runs)
     if differ and not allow_differences:
-        raise UserError(
-            f"these runs cannot be compared ({'; '.join(differ)}); --allow-differences shows them anyway."
-        )
+        raise UserError(f"these runs cannot be compared ({'; '.join(differ)}); --allow-differences shows them anyway.")
     print(render([c for run in runs for c in cells(run, pooled=not modalities)], form))
     for run in runs:
         rate = run.answered_rate

@@ -11,9 +11,7 @@ RAW = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_na
 
 def add_to(app: typer.Typer) -> None:
     app.command("unlearn", context_settings=RAW, help="Forget people: write a PEFT adapter.")(unlearn)
-    app.command("finetune", context_settings=RAW, help="Train the vanilla or the retain-only model.")(
-        finetune
-    )
+    app.command("finetune", context_settings=RAW, help="Train the vanilla or the retain-only model.")(finetune)
     app.command("export", help="Write merged weights, for vLLM and other servers.")(export)
 
 

@@ -59,9 +59,7 @@ def test_a_half_made_output_is_made_anew(tmp_path):
 
 def test_a_failed_stage_names_its_last_words_and_its_log(tmp_path):
     failing = stage(tmp_path, "a", "print('mllmu: error: no such adapter'); print('more'); sys.exit(2)")
-    with pytest.raises(
-        UserError, match=r"stage 'a' failed \(exit code 2\): mllmu: error: no such adapter \(log"
-    ):
+    with pytest.raises(UserError, match=r"stage 'a' failed \(exit code 2\): mllmu: error: no such adapter \(log"):
         run([failing], tmp_path)
 
 

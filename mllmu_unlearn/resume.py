@@ -1,0 +1,55 @@
+"""Checkpoints beside the output folder: which one to go on from, and when they go."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn import plan
+from mllmu_unlearn.trainer import checkpoints
+
+if TYPE_CHECKING:
+    from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+
+STAMP = "run.json"
+
+
+def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: plan.Plan, work: Path) -> Path | None:
+    """The checkpoint to go on from; None for a new run, which clears away what an older one left."""
+    stamp, wanted = work / STAMP, plan.identity(config, planned)
+    found = [folder for _, folder in checkpoints(work)]
+    if not config.resume_from_checkpoint:
+        if config.should_save:
+            if found:
+                print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
+            clear(work)
+            work.mkdir(parents=True, exist_ok=True)
+            stamp.write_text(json.dumps(wanted), encoding="utf-8")
+        return None
+    if config.resume_from_checkpoint is not True:
+        found = [Path(config.resume_from_checkpoint)]
+        stamp = found[0].parent / STAMP
+        if not (found[0] / "trainer_state.json").is_file():
+            raise UserError(f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one.")
+    if not found:
+        raise UserError(f"there is no complete checkpoint in {work}; leave out --resume_from_checkpoint.")
+    before = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
+    differ = sorted(key for key in wanted if before.get(key) != wanted[key])
+    if differ:
+        raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
+    return found[-1]
+
+
+def clear(work: Path) -> None:
+    """Remove checkpoints; what trackers such as TensorBoard write beside them stays."""
+    for path in [folder for _, folder in checkpoints(work)] + list(work.glob(".staging-*")):
+        shutil.rmtree(path)
+    (work / STAMP).unlink(missing_ok=True)
+    if work.is_dir() and not any(work.iterdir()):
+        work.rmdir()
+
+
+def last_kept(work: Path) -> str:
+    found = checkpoints(work)
+    return f" Kept {found[-1][1]}; the same command with --resume_from_checkpoint goes on." if found else ""

@@ -1,0 +1,47 @@
+"""Adapters made on the spot with PEFT for a saved tiny LLaVA."""
+
+from pathlib import Path
+
+import torch
+import yaml
+from peft import IA3Config, LoraConfig, ShiraConfig, get_peft_model
+from transformers import AutoModelForImageTextToText
+
+from mllmu_tasks.models.fingerprint import weights_fingerprint
+
+LANGUAGE = r".*language_model\.layers\.\d+\.(self_attn\.(q|v)_proj|mlp\.(up|down)_proj)"
+CONFIGS = {
+    "lora": lambda: LoraConfig(r=4, target_modules=LANGUAGE),
+    "ia3": lambda: IA3Config(target_modules=LANGUAGE, feedforward_modules=r".*down_proj"),
+    "shira": lambda: ShiraConfig(r=2, target_modules=LANGUAGE),
+}
+
+
+def make_adapter(base: Path, folder: Path, kind: str, *, neutral: bool = False, record: dict | None = None) -> Path:
+    """Random weights large enough to change answers, or the neutral ones of PEFT's start.
+
+    record: None writes the unlearning.yaml of `base`; {} none; others are written as given.
+    """
+    model = get_peft_model(AutoModelForImageTextToText.from_pretrained(base), CONFIGS[kind]())
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad and not neutral:
+                parameter.add_(torch.randn(parameter.shape, generator=draw))
+    model.save_pretrained(folder)
+    made_from = {"name_or_path": str(base), "revision": None, "fingerprint": weights_fingerprint(str(base))}
+    record = {"format": 1, "kind": kind, "base_model": made_from} if record is None else record
+    if record:
+        (folder / "unlearning.yaml").write_text(yaml.safe_dump(record))
+    return folder
+
+
+def make_prompt_folder(base: Path, folder: Path, text: str) -> Path:
+    folder.mkdir()
+    record = {
+        "kind": "prompt",
+        "system_prompt": text,
+        "base_model": {"name_or_path": str(base), "fingerprint": weights_fingerprint(str(base))},
+    }
+    (folder / "unlearning.yaml").write_text(yaml.safe_dump(record))
+    return folder

@@ -1,0 +1,64 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mllmu_tasks.benchmark import METRICS, Task
+from mllmu_tasks.scoring import bleu, rouge, score_answer
+
+OPTIONS = {"A": "x", "B": "y", "C": None, "D": "z"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "letter", "right"),
+    [
+        ("B", "B", 1),
+        (" b. because", "B", 1),
+        ("Based on the picture", "B", 1),  # the official first-character rule
+        ("A", "A", 0),
+        ("The answer is B", "", 0),
+        ("", "", 0),
+        ("\n\nB", "B", 1),
+        ("ASSISTANT: B", "", 0),
+    ],
+)
+def test_classification_reads_the_first_character(raw, letter, right):
+    scored = score_answer(Task.CLASSIFICATION, raw, "B", OPTIONS)
+    assert (scored["prediction"], scored["score"], scored["parsed"]) == (letter, right, float(bool(letter)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "right"), [("in OSLO, I think", 1), ("Os lo", 0), ("", 0), ("x ASSISTANT: Oslo", 0), ("Oslo", 1)]
+)
+def test_cloze_wants_the_gold_inside_the_answer(raw, right):
+    assert score_answer(Task.CLOZE, raw, "Oslo", {})["mllmu_cloze"] == right
+
+
+def test_generation_by_the_official_libraries():
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+    from rouge_score.rouge_scorer import RougeScorer
+
+    gold, answer = "Ada Reed is a nurse in Bergen.", "Ada Reed works as nurses in Oslo now"
+    scores = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True).score(gold, answer)
+    scored = score_answer(Task.GENERATION, f"  {answer} \n", gold, {})
+    assert scored["score"] == scored["mllmu_rougeL"] == scores["rougeL"].fmeasure
+    assert scored["mllmu_rouge1"] == scores["rouge1"].fmeasure
+    assert scored["mllmu_rouge2"] == scores["rouge2"].fmeasure
+    expected = sentence_bleu([gold.split()], answer.split(), smoothing_function=SmoothingFunction().method1)
+    assert scored["mllmu_bleu"] == expected
+    assert rouge(gold, gold)["mllmu_rougeL"] == bleu(gold, gold) == 1
+
+
+@pytest.mark.parametrize("task", Task)
+def test_score_stands_first_and_no_answer_scores_zero(task):
+    scored = score_answer(task, "  ", "B", OPTIONS)
+    assert next(iter(scored)) == "score"
+    assert set(METRICS[task]) <= set(scored)
+    assert (scored["score"], scored["mllmu_answered"], scored["answered"]) == (0, 0, 0)
+
+
+def test_threads_agree():
+    answers = [f"Ada Reed is a nurse in town number {n}." for n in range(200)]
+    alone = [rouge("Ada is a nurse.", a) | {"b": bleu("Ada is a nurse.", a)} for a in answers]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda a: rouge("Ada is a nurse.", a) | {"b": bleu("Ada is a nurse.", a)}, answers))
+    assert together == alone

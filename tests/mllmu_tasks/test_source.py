@@ -1,0 +1,161 @@
+import io
+import json
+import re
+import tracemalloc
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from data_sets import change, retype
+from PIL import Image
+
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.source import open_source
+from mllmu_tasks.validate import validate
+
+
+def test_the_same_content_has_the_same_hash_wherever_it_lies(data, fresh):
+    assert fresh(data).hash(["Full_Set", "forget_5"]) == open_source("mini").hash(["forget_5", "Full_Set"])
+    assert fresh(data).hash(["Full_Set"]) != fresh(data).hash(["forget_5"])
+
+
+def test_one_object_a_process_and_configs_are_read_once(data, fresh, monkeypatch):
+    source = fresh(data)
+    assert open_source(str(data)) is source
+    first = source.people("Full_Set")
+    monkeypatch.setattr(pq, "read_table", lambda *_, **__: pytest.fail("read again"))
+    assert source.people("Full_Set") is first
+
+
+@pytest.mark.parametrize(
+    ("spec", "remedy"), [("./nowhere", "MLLMU_DATA"), ("a b/c", "MLLMU_DATA"), ("no/such-data", "MLLMU_DATA=mini")]
+)
+def test_unknown_data_names_the_remedy(spec, remedy):
+    with pytest.raises(UserError, match=remedy):
+        open_source(spec).people("Full_Set")
+
+
+def encoded(image: Image.Image, form: str) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "form"), [("CMYK", "JPEG"), ("P", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("I;16", "PNG"), ("1", "PNG")]
+)
+def test_every_mode_becomes_rgb(data, fresh, mode, form):
+    picture = encoded(Image.new(mode, (8, 6)), form)
+    change(data, "Full_Set", lambda rows: rows[0].update(image={"bytes": picture, "path": None}))
+    source = fresh(data)
+    image = source.image(source.people("Full_Set")[0])
+    assert (image.mode, image.size) == ("RGB", (8, 6))
+
+
+@pytest.mark.parametrize("bad", [b"no image", b"", None])
+def test_an_unreadable_image_is_named_and_never_shown(data, fresh, bad):
+    change(data, "Full_Set", lambda rows: rows[3].update(image={"bytes": bad, "path": None}))
+    source = fresh(data)
+    person = source.people("Full_Set")[3]
+    assert source.image_problem(person)
+    with pytest.raises(UserError, match="Full_Set, row 3"):
+        source.image(person)
+
+
+def test_training_rows_find_their_person_by_metadata_id_column_or_face(data, fresh):
+    def strip(rows):
+        for row in rows:
+            pairs = json.loads(row["metadata"])
+            for pair in pairs:
+                del pair["ID"]
+            row["metadata"] = json.dumps(pairs)
+
+    expected = [row.person for row in open_source("mini").training_rows("ft_Data")]
+    change(data, "ft_Data", strip)
+    assert [row.person for row in fresh(data).training_rows("ft_Data")] == expected
+    retype(data, "ft_Data", lambda t: t.append_column("ID", pa.array([str(n) for n in range(t.num_rows)])))
+    assert fresh(data).training_rows("ft_Data")[7].person == "7"
+
+
+def test_benchmark_splits_are_not_taken_for_training_data(data, fresh):
+    with pytest.raises(UserError, match="benchmark questions, not training pairs"):
+        fresh(data).training_rows("forget_5")
+    assert fresh(data / "baseline_train_split").training_rows("forget_5")[0].pairs
+
+
+def test_a_broken_parquet_file_is_one_sentence(data, fresh):
+    (file,) = (data / "Full_Set").glob("*.parquet")
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="config Full_Set .* unreadable"):
+        fresh(data).people("Full_Set")
+
+
+STRUCTURAL = {
+    "no rows": (lambda d: change(d, "forget_5", lambda rows: []), "forget_5.*no rows"),
+    "duplicate": (lambda d: change(d, "Full_Set", lambda rows: [*rows, rows[0]]), "duplicate IDs: 001"),
+    "column": (lambda d: retype(d, "Test_Set", lambda t: t.drop_columns("Mask_Task")), "Test_Set.*Mask_Task"),
+    "unknown": (lambda d: change(d, "forget_5", lambda r: r[0].update(ID="999")), "forget_5 names people.*999"),
+    "overlap": (lambda d: change(d, "retain_95", lambda r: r[0].update(ID=_first(d))), "share people"),
+}
+
+
+def _first(folder) -> str:
+    (file,) = (folder / "forget_5").glob("*.parquet")
+    return pq.read_table(file, columns=["ID"]).to_pylist()[0]["ID"]
+
+
+@pytest.mark.parametrize("name", STRUCTURAL)
+def test_structural_errors_are_reported_by_validate(data, fresh, name):
+    spoil, sentence = STRUCTURAL[name]
+    spoil(data)
+    (error,) = validate(fresh(data)).structural
+    assert re.search(sentence, error), error
+
+
+def test_defects_are_named_and_do_not_stop(data, fresh):
+    def spoil(rows):
+        questions = rows[0]["Classification_Task"]["Pure_Text_Questions"]
+        questions[0]["Correct_Answer"] = "nobody"
+        right = questions[1]["Correct_Answer"]
+        questions[1]["Options"]["A" if right != "A" else "B"] = None
+        rows[1]["Mask_Task"][0]["Ground_Truth"] = ""
+        rows[2]["Generation_Task"] = None
+        rows[3]["image"] = {"bytes": b"x", "path": None}
+
+    change(data, "Full_Set", spoil)
+    change(data, "Test_Set", lambda rows: [row for row in rows if row["ID"] != _first(data)])
+    report = validate(fresh(data))
+    assert report.structural == ()
+    problems = [str(defect) for defect in report.defects]
+    for wanted in ("none of the options", "is missing", "empty", "is null", "unreadable image", "the rest is scored"):
+        assert any(wanted in problem for problem in problems), wanted
+
+
+def test_data_without_training_pairs_is_fine_for_evaluation(data, fresh):
+    for file in (data / "ft_Data").iterdir():
+        file.unlink()
+    report = validate(fresh(data))
+    assert report.structural == ()
+    assert "nothing to train on" in report.notes[0]
+
+
+def test_images_are_not_held_twice(tmp_path, fresh):
+    """Asking for all images of a config costs their encoded bytes once, and no decoded copies."""
+    from mllmu_tasks.mini import write
+
+    write(tmp_path / "data", people=40, seed=1)
+    noise = encoded(Image.effect_noise((256, 256), 50).convert("RGB"), "PNG")
+    change(
+        tmp_path / "data",
+        "retain_95",
+        lambda rows: [r.update(image={"bytes": noise, "path": None}) for r in rows][:0] or None,
+    )
+    source = fresh(tmp_path / "data")
+    people = source.people("retain_95")
+    tracemalloc.start()
+    before = pa.total_allocated_bytes()
+    source.want_images(people)
+    assert all(source.image_problem(person) is None for person in people)
+    grown = pa.total_allocated_bytes() - before + tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 1.1 * len(noise) * len(people) + 200_000
