@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from loguru import logger
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.fingerprint import weights_fingerprint
@@ -156,7 +157,17 @@ def attach(model: Any, adapter: AdapterFolder, pretrained: str, revision: str | 
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"adapter '{adapter.path}' does not fit '{pretrained}': {reason}") from error
     _verify(wrapped, stored, adapter, pretrained)
+    if changes_nothing(adapter.kind, stored):
+        logger.warning(f"adapter '{adapter.path}' changes nothing: all its {adapter.kind} weights are neutral.")
     return wrapped.eval()
+
+
+def changes_nothing(kind: str, stored: Mapping[str, Any]) -> bool:
+    """True if every tensor is such that the model stays the same (LoRA: one factor 0; IA3: 1; SHiRA: 0)."""
+    neutral = {"lora": ("lora_B", 0), "ia3": ("ia3_l", 1), "shira": ("shira_weight", 0)}
+    part, value = neutral[kind]
+    others = [name for name in stored if not any(word in name for word in ("lora_", "ia3_", "shira_"))]
+    return not others and all(bool((tensor == value).all()) for name, tensor in stored.items() if part in name)
 
 
 def _verify(wrapped: Any, stored: Mapping[str, Any], adapter: AdapterFolder, pretrained: str) -> None:

@@ -11,7 +11,7 @@ from transformers import StoppingCriteriaList
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row, stack
 from mllmu_tasks.models.generation import AnswersEnd, cut, take_sampling_defaults
-from mllmu_tasks.models.rendering import Prompt, encode
+from mllmu_tasks.models.rendering import Prompt, encode, tokenizer_adds
 
 
 @dataclass
@@ -51,7 +51,8 @@ class Engine:
 
     def length(self, prompt: Prompt, images: Sequence[Image.Image]) -> int:
         """Tokens of a prompt with its images. Only images of new sizes are shown to the processor."""
-        tokens = len(self.tokenizer(prompt.text)["input_ids"])
+        add = tokenizer_adds(self.tokenizer, prompt.text)
+        tokens = len(self.tokenizer(prompt.text, add_special_tokens=add)["input_ids"])
         if not images:
             return tokens
         sizes = tuple(image.size for image in images)

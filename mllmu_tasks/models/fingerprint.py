@@ -15,7 +15,6 @@ INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
 
 
-@functools.lru_cache(maxsize=32)
 def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
     """32 hex digits that differ for models whose weights differ; equal for a copy, however it is sharded.
 
@@ -23,8 +22,19 @@ def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
     few neurons shows as well. Stored in another dtype, a model is another one. A hub id is resolved to its
     snapshot, which is downloaded if it is not there. Raises UserError if there are no safetensors.
     """
+    files = _weight_files(model_folder(name_or_path, revision), name_or_path)
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise UserError(f"model '{name_or_path}' is not complete ({error}); fetch it again.") from error
+    return _fingerprint(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)))
+
+
+@functools.lru_cache(maxsize=32)
+def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files with size and time, which are there so that a rewritten file is read anew."""
     parts: dict[str, bytes] = {}
-    for file in _weight_files(model_folder(name_or_path, revision), name_or_path):
+    for file, _, _ in files:
         try:
             with file.open("rb") as content:
                 parts.update(_tensors(content))
@@ -85,6 +95,6 @@ def model_folder(name_or_path: str, revision: str | None = None) -> Path:
     except unreachable as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"model '{name_or_path}' is no folder here and cannot be had from the hub ({reason})."
+            f"model '{name_or_path}' is no model folder here and cannot be had from the hub ({reason})."
         ) from error
     return Path(found)

@@ -123,13 +123,17 @@ def _rgb(image: Any, where: str) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def tokenizer_adds(tokenizer: Any, text: str) -> bool:
+    """Whether the tokenizer has to add its special tokens: not if the chat template wrote the BOS already."""
+    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
+
+
 def encode(processor: Any, text: str, images: Sequence[Image.Image]) -> Row:
-    """Tensors of one prompt, (1, ...). The tokenizer adds its BOS unless the chat template wrote it."""
-    bos = processor.tokenizer.bos_token
+    """Tensors of one prompt, (1, ...)."""
     made = processor(
         text=[text],
         images=[list(images)] if images else None,
-        add_special_tokens=not (bos and text.startswith(bos)),
+        add_special_tokens=tokenizer_adds(processor.tokenizer, text),
         return_tensors="pt",
     )
     return dict(made)

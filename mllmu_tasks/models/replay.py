@@ -22,9 +22,10 @@ class MllmuReplay(lmms):
             for name in unknown:
                 if name != "max_batch_size":
                     raise UserError(f"mllmu_replay has no argument '{name}'.{did_you_mean(name, ['answers'])}")
-            self.how, _, value = _unquoted(str(answers)).partition(":")
+            self.how, colon, value = _unquoted(str(answers)).partition(":")
             self.value = _unquoted(value)
-            if self.how not in ("gold", "constant", "file") or (self.how == "gold" and value):
+            complete = {"gold": not colon, "constant": bool(colon), "file": bool(self.value)}
+            if not complete.get(self.how):
                 raise UserError("mllmu_replay needs answers=gold, answers=constant:TEXT or answers=file:DIR.")
             self.logged = _read_logged(Path(self.value)) if self.how == "file" else {}
         except UserError as error:

@@ -1,0 +1,173 @@
+"""Answers survive whatever ends the run, and only the same request of the same model finds them again."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from adapters import make_adapter
+from asking import MIXED, SETTINGS, ask, document, picture
+
+from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.models.journal import ImageHashes, Journal, request_keys
+
+TESTS = Path(__file__).parents[2]
+
+
+def made(folder, **arguments):
+    return MllmuHf(**{"pretrained": str(folder), "device": "cpu", **arguments})
+
+
+def journals(cache):
+    return sorted((cache / "answers").glob("*.jsonl"))
+
+
+def interrupt_after(model, batches):
+    answer, count = model.engine.answer, []
+
+    def answers(prompts):
+        if len(count) == batches:
+            raise KeyboardInterrupt
+        count.append(len(prompts))
+        return answer(prompts)
+
+    model.engine.answer = answers
+
+
+def test_an_interrupted_run_goes_on_and_says_so(folders, own_cache, capsys):
+    whole = ask(made(folders(), batch_size=2), MIXED)
+    assert journals(own_cache) == []
+    assert "continuing" not in capsys.readouterr().err
+
+    first = made(folders(), batch_size=2)
+    interrupt_after(first, 2)
+    with pytest.raises(KeyboardInterrupt):
+        ask(first, MIXED)
+    (file,) = journals(own_cache)
+    assert len(file.read_text().splitlines()) == 4
+
+    second = made(folders(), batch_size=3)
+    assert ask(second, MIXED) == whole
+    assert f"mllmu_hf: continuing: 4 of 8 answers found in {file}" in capsys.readouterr().err
+    assert second.engine.counts.questions == 4
+    assert journals(own_cache) == []
+
+
+def test_other_questions_models_adapters_or_settings_do_not_find_them(folders, own_cache, tmp_path):
+    def left_behind(docs=MIXED, settings=None, **arguments):
+        model = made(folders(), batch_size=2, **arguments)
+        interrupt_after(model, 1)
+        with pytest.raises(KeyboardInterrupt):
+            ask(model, docs, settings)
+        return {file.name for file in journals(own_cache)}
+
+    lora = make_adapter(folders(), tmp_path / "lora", "lora")
+    runs = left_behind()
+    assert left_behind() == runs
+    for number, change in enumerate(
+        [
+            {"docs": MIXED[:-1]},
+            {"docs": [*MIXED[:-1], document(9, MIXED[-1]["question"], images=1, shots=2)]},  # another face only
+            {"settings": {**SETTINGS, "max_new_tokens": 5}},
+            {"settings": {**SETTINGS, "until": ["x"]}},
+            {"peft": str(lora)},
+            {"prompt_style": "official"},
+            {"system_prompt": "You know nobody."},
+            {"dtype": "bfloat16"},
+        ]
+    ):
+        runs = left_behind(**change)
+        assert len(runs) == number + 2, change
+
+
+def test_an_adapter_trained_again_starts_anew(folders, own_cache, tmp_path):
+    lora = make_adapter(folders(), tmp_path / "lora", "lora")
+    for _ in range(2):
+        model = made(folders(), peft=str(lora), batch_size=2)
+        interrupt_after(model, 1)
+        with pytest.raises(KeyboardInterrupt):
+            ask(model, MIXED)
+        make_adapter(folders(), lora, "lora", neutral=True)
+    assert len(journals(own_cache)) == 2
+
+
+def test_a_killed_process_loses_only_its_last_batch(folders, own_cache, tmp_path, capsys):
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(TESTS)!r})
+        from asking import MIXED, ask
+        from mllmu_tasks.models.hf import MllmuHf
+        model = MllmuHf(pretrained={str(folders())!r}, device="cpu", batch_size=2)
+        generate, batches = model.engine.model.generate, []
+        def dying(**inputs):
+            batches.append(1)
+            if len(batches) == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return generate(**inputs)
+        model.engine.model.generate = dying
+        ask(model, MIXED)
+        """)
+    )
+    ended = subprocess.run([sys.executable, script], env=os.environ.copy(), capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    (file,) = journals(own_cache)
+    torn = file.read_text() + '["a key", "half an ans'
+    file.write_text(torn)
+
+    model = made(folders(), batch_size=2)
+    interrupt_after(model, 1)
+    with pytest.raises(KeyboardInterrupt):
+        ask(model, MIXED)  # what is written after the torn line is found too
+    model = made(folders(), batch_size=2)
+    assert ask(model, MIXED) == ask(made(folders(), batch_size=8), MIXED)
+    assert model.engine.counts.questions == 2
+    assert "continuing: 6 of 8" in capsys.readouterr().err
+
+
+def test_a_failing_question_keeps_the_answers_before_it(folders, own_cache):
+    model = made(folders(), batch_size=2)
+    generate, batches = model.engine.model.generate, []
+
+    def failing(**inputs):
+        batches.append(1)
+        if len(batches) > 2:
+            raise RuntimeError("broken")
+        return generate(**inputs)
+
+    model.engine.model.generate = failing
+    with pytest.raises(SystemExit):
+        ask(model, MIXED)
+    assert len(Journal(journals(own_cache)[0]).answers) == 4
+
+
+def test_two_processes_may_write_one_journal(tmp_path):
+    one, two = Journal(tmp_path / "a.jsonl"), Journal(tmp_path / "a.jsonl")
+    one.write(["a"], ["1"])
+    two.write(["b", "c"], ["2", "line\nbreak"])
+    one.write(["d"], ["ü"])
+    assert Journal(tmp_path / "a.jsonl").answers == {"a": "1", "b": "2", "c": "line\nbreak", "d": "ü"}
+    one.close()
+    two.close()
+    assert not (tmp_path / "a.jsonl").exists()
+
+
+def test_keys_tell_where_one_part_ends():
+    greedy = {"do_sample": False}
+    keys = request_keys([("ab", ["c"], greedy), ("a", ["bc"], greedy), ("ab", [], greedy), ("ab", ["c"], greedy)])
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+
+
+def test_hashes_of_images_are_of_their_pixels():
+    hash_of = ImageHashes()
+    many = [picture(n) for n in range(200)]
+    first = [hash_of(image) for image in many]
+    assert [hash_of(image.copy()) for image in many] == first
+    assert len(set(first)) == 200
+    assert hash_of(many[0].resize((112, 28))) not in first
+    assert hash_of(many[0].convert("L")) not in first
