@@ -31,7 +31,8 @@ Config = UnlearnConfig | FinetuneConfig
 class Context:
     """What the once-a-run functions of a method may use.
 
-    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order, on the model's device.
+    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order, on the
+    model's device.
     """
 
     model: nn.Module
