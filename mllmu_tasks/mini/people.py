@@ -102,6 +102,7 @@ SENTENCE = {
     ),
 }
 UNNAMED = "this person"
+UNSHARED = 150
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,22 @@ class Profile:
 
 
 def draw_profiles(count: int, seed: int, ids: list[str] | None = None, avoid: set[str] = frozenset()) -> list[Profile]:
-    """`count` people with distinct names (none in `avoid`); equal for equal arguments and Faker version."""
+    """`count` people with distinct names (none in `avoid`); equal for equal arguments and Faker version.
+
+    Up to UNSHARED people share neither first nor last name with anyone: a tiny model finds a person by either.
+    """
     fake = Faker("en_US")
     fake.seed_instance(seed)
     rng = random.Random(seed)
     names: list[str] = []
-    taken = set(avoid)
+    taken = set(avoid) | {part for name in avoid for part in name.split()}
     while len(names) < count:
-        name = f"{fake.first_name()} {fake.last_name()}"
-        if name not in taken:
-            taken.add(name)
-            names.append(name)
+        first, last = fake.first_name(), fake.last_name()
+        name = f"{first} {last}"
+        if name in taken or (count <= UNSHARED and {first, last} & taken):
+            continue
+        taken |= {name, first, last}
+        names.append(name)
     width = max(3, len(str(count)))
     ids = ids or [f"{number:0{width}d}" for number in range(1, count + 1)]
     return [

@@ -45,7 +45,7 @@ class TinyShape:
     vision_layers: int = 2
     image_size: int = 56
     patch_size: int = 14
-    vocabulary: int = 2000
+    vocabulary: int = 4000
     context: int = 4096
 
 

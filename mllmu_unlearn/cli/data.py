@@ -57,7 +57,7 @@ def _print_report(data: str) -> int:
         report = look(source, lambda config: status.update(f"reading {config}"))
     table = Table(title=f"{source.name}: questions that can be scored", title_justify="left")
     pairs = [(task, modality) for task in Task for modality in Modality]
-    for head in ("config", "people", *(f"{task}\n{modality}" for task, modality in pairs), "training\npairs"):
+    for head in ("config", "people", *(f"{task.value[:5]}\n{modality}" for task, modality in pairs), "training\npairs"):
         table.add_column(head, justify="left" if head == "config" else "right", no_wrap=True)
     for row in report.configs:
         counts = [str(row.questions.get(pair, 0)) if row.questions else "-" for pair in pairs]

@@ -23,15 +23,17 @@ def test_data_that_is_not_there(tmp_path, data, sentence):
 
 
 def test_an_adapter_that_is_not_there(tmp_path):
-    from mllmu_tasks.mini import checkpoint
+    from mllmu_tasks.mini.tiny import build_tiny_llava
 
+    for part in build_tiny_llava(["a model"]):
+        part.save_pretrained(tmp_path / "model")
     outcome = lmms_eval(
         tmp_path,
         *(
             "--model",
             "mllmu_hf",
             "--model_args",
-            f"pretrained={checkpoint('vanilla')},peft={tmp_path / 'none'}",
+            f"pretrained={tmp_path / 'model'},peft={tmp_path / 'none'}",
         ),
         *("--tasks", "mllmu_real"),
         MLLMU_DATA="mini",

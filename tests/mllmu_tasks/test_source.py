@@ -86,7 +86,7 @@ def test_benchmark_splits_are_not_taken_for_training_data(data, fresh):
 def test_a_broken_parquet_file_is_one_sentence(data, fresh):
     (file,) = (data / "Full_Set").glob("*.parquet")
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match="config Full_Set .* unreadable"):
+    with pytest.raises(UserError, match=r"config Full_Set .* unreadable"):
         fresh(data).people("Full_Set")
 
 
