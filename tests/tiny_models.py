@@ -21,7 +21,7 @@ def tiny_llava(texts=WORDS):
 FAMILIES = {"llava": tiny_llava, "qwen2_5_vl": tiny_qwen, "idefics3": tiny_idefics3}
 
 
-def sharpen(model, factor: float = 4.0):
+def sharpen(model, factor: float = 15.0):
     """Make the layers weigh more than the embeddings; fresh random weights repeat their last token."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mllmu_tasks.models.adapter import attach, read_adapter, weights_fingerprint
 from mllmu_tasks.models.engine import Engine
 from mllmu_tasks.models.journal import ImageHashes, Journal, digest, request_keys
 from mllmu_tasks.models.loading import DTYPES, load_model, load_processor
+from mllmu_tasks.models.prefix import Prefix
 from mllmu_tasks.models.rendering import STYLES, Prompt, render
 from mllmu_tasks.settings import cache_folder
 
@@ -125,12 +126,14 @@ class MllmuHf(lmms):
     def _read(self, requests: Sequence[Any]) -> list[tuple[str, int, Prompt]]:
         """(key, tokens, prompt) of each request. Raises UserError if a prompt exceeds the model's context."""
         prompts, contents, lengths = [], [], []
-        hash_of = ImageHashes()
+        hash_image = ImageHashes()
         for request in tqdm(requests, desc="mllmu_hf: reading questions", disable=self._rank != 0, leave=False):
-            prompt, images = render(request, self.task_dict, self.prompt_style, self.system_prompt, self.processor)
+            prompt, images = render(
+                request, self.task_dict, self.prompt_style, self.system_prompt, self.processor, hash_image
+            )
             settings = {**prompt.settings, "until": prompt.until}
             prompts.append(prompt)
-            contents.append((prompt.text, [hash_of(image) for image in images], settings))
+            contents.append((prompt.text, prompt.images, settings))
             lengths.append(self.engine.length(prompt, images))
         self._check_context(prompts, lengths)
         return list(zip(request_keys(contents), lengths, prompts, strict=True))
@@ -161,23 +164,39 @@ class MllmuHf(lmms):
         began = time.perf_counter()
         title = f"mllmu_hf: {self.name}"
         with tqdm(total=len(distinct), initial=known, desc=title, unit="q", disable=self._rank != 0) as bar:
-            for batch in self._batches({key: distinct[key] for key in distinct if key not in journal.answers}):
-                journal.write(batch, self.engine.answer([distinct[key][1] for key in batch]))
+            missing = {key: distinct[key] for key in distinct if key not in journal.answers}
+            for batch, prefix in self._batches(missing):
+                journal.write(batch, self.engine.answer([distinct[key][1] for key in batch], prefix))
                 bar.update(len(batch))
                 bar.set_postfix_str(f"{self.engine.counts.tokens_decoded} tokens", refresh=False)
         journal.close()
         self._report(time.perf_counter() - began)
         return [journal.answers[key] for key in keys]
 
-    def _batches(self, prompts: dict[str, tuple[int, Prompt]]) -> Iterable[list[str]]:
-        """Keys of prompts with equal settings; longest first, so that what does not fit in memory shows at once."""
-        groups: dict[str, list[str]] = {}
+    def _batches(self, prompts: dict[str, tuple[int, Prompt]]) -> Iterator[tuple[list[str], Prefix | None]]:
+        """Keys of prompts with equal settings, longest first: what does not fit in memory shows at once.
+
+        The prompts of a leaf that share a beginning worth keeping come together, with that beginning.
+        """
+        leaves: dict[tuple[str, str], list[str]] = {}
         for key, (_, prompt) in prompts.items():
-            groups.setdefault(repr(prompt.settings), []).append(key)
-        for group in groups.values():
-            group.sort(key=lambda key: prompts[key][0], reverse=True)
-            for start in range(0, len(group), self.batch_size):
-                yield group[start : start + self.batch_size]
+            leaves.setdefault((repr(prompt.settings), prompt.leaf), []).append(key)
+        others: dict[str, list[str]] = {}
+        for (settings, _), keys in leaves.items():
+            prefix = self.engine.shared([prompts[key][1] for key in keys])
+            if prefix is None:
+                others.setdefault(settings, []).extend(keys)
+            else:
+                yield from self._chunks(keys, prompts, prefix)
+        for keys in others.values():
+            yield from self._chunks(keys, prompts, None)
+
+    def _chunks(
+        self, keys: list[str], prompts: dict[str, tuple[int, Prompt]], prefix: Prefix | None
+    ) -> Iterator[tuple[list[str], Prefix | None]]:
+        keys = sorted(keys, key=lambda key: prompts[key][0], reverse=True)
+        for start in range(0, len(keys), self.batch_size):
+            yield keys[start : start + self.batch_size], prefix
 
     def _report(self, seconds: float) -> None:
         """One log line, which lmms-eval puts into the results as `throughput` too."""

@@ -25,7 +25,8 @@ class Prompt:
     """A rendered request.
 
     where: who is asked what, for messages to the user. leaf: prompts of one leaf may share their beginning.
-    settings: arguments of `generate`. until: stop texts. load_images(): the images, in order, RGB.
+    settings: arguments of `generate`. until: stop texts. images: hashes of the images' pixels, in order.
+    load_images(): the images themselves, RGB.
     """
 
     where: str
@@ -33,12 +34,17 @@ class Prompt:
     text: str
     settings: Mapping[str, Any]
     until: tuple[str, ...]
-    image_count: int
+    images: tuple[str, ...]
     load_images: Callable[[], list[Image.Image]]
 
 
 def render(
-    request: Any, task_dict: Mapping, style: str, system_prompt: str, processor: Any
+    request: Any,
+    task_dict: Mapping,
+    style: str,
+    system_prompt: str,
+    processor: Any,
+    hash_image: Callable[[Image.Image], str],
 ) -> tuple[Prompt, list[Image.Image]]:
     """A chat request of lmms-eval, and its images, which are loaded now anyway.
 
@@ -62,7 +68,7 @@ def render(
         return [_rgb(image, where) for image in _messages(again, where)[1]]
 
     settings = generation_settings(given, where)
-    return Prompt(where, task, text, settings, stop_texts(given), len(images), load), images
+    return Prompt(where, task, text, settings, stop_texts(given), tuple(map(hash_image, images)), load), images
 
 
 def _chat(processor: Any, messages: list[dict], where: str) -> str:

@@ -28,11 +28,11 @@ def journals(cache):
 def interrupt_after(model, batches):
     answer, count = model.engine.answer, []
 
-    def answers(prompts):
+    def answers(prompts, prefix):
         if len(count) == batches:
             raise KeyboardInterrupt
         count.append(len(prompts))
-        return answer(prompts)
+        return answer(prompts, prefix)
 
     model.engine.answer = answers
 

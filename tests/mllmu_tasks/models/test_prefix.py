@@ -1,0 +1,153 @@
+"""Examples that all prompts of a leaf begin with are computed once, and every answer stays the same."""
+
+import pytest
+import torch
+from adapters import make_adapter
+from asking import SETTINGS, ask, document, picture, to_messages
+
+from mllmu_tasks.models import prefix as prefixes
+from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.models.prefix import find, make, unfold
+
+MARK = 9
+QUESTIONS = [
+    "Where does this person live?",
+    "Name?",
+    "Who is it? Choose A: Oslo B: Quito C: Lima D: Accra",
+    "In which town, Lima or Oslo, does Ada live, and what is the name of the person?",
+    "Who",
+    "Who is it?",
+]
+
+
+def leaf(images: int, shots: int = 2):
+    return [document(n, text, images=images, shots=shots) for n, text in enumerate(QUESTIONS)]
+
+
+def made(folder, batch_size=4, **arguments):
+    model = MllmuHf(pretrained=str(folder), device="cpu", batch_size=batch_size, **arguments)
+    special = set(model.engine.tokenizer.all_special_ids)
+    model.engine.tokenizer.batch_decode = lambda rows, **_: [
+        "".join(f"<{n}>" for n in row if n not in special) for row in rows.tolist()
+    ]
+    return model
+
+
+def plain(folder, docs, monkeypatch, settings=None, messages=to_messages, **arguments):
+    """One by one and without reuse: the answers, and the engine's counts."""
+    with monkeypatch.context() as patch:
+        patch.setattr(prefixes, "ARCHITECTURES", ())
+        model = made(folder, batch_size=1, **arguments)
+        return ask(model, docs, settings, messages), model.engine.counts
+
+
+@pytest.mark.parametrize("style", ["chat", "official"])
+@pytest.mark.parametrize("images", [0, 1])
+@pytest.mark.parametrize("batch_size", [1, 4, 8])
+def test_answers_are_equal_and_the_beginning_is_computed_once(folders, monkeypatch, images, style, batch_size):
+    docs = leaf(images)
+    expected, before = plain(folders(), docs, monkeypatch, prompt_style=style)
+    assert len(set(expected)) == len(docs)
+    model = made(folders(), batch_size, prompt_style=style)
+    assert ask(model, docs) == expected
+    counts = model.engine.counts
+    shared = counts.tokens_reused // len(docs)
+    assert shared > 30
+    assert counts.tokens_prefilled == before.tokens_prefilled - (len(docs) - 1) * shared
+    assert before.images_encoded == images * 3 * len(docs)
+    assert counts.images_encoded == images * (2 + len(docs))
+    assert before.tokens_reused == 0
+
+
+@pytest.mark.parametrize("kind", ["lora", "ia3", "shira"])
+def test_with_an_adapter(folders, monkeypatch, tmp_path, kind):
+    peft = str(make_adapter(folders(), tmp_path / kind, kind))
+    expected, _ = plain(folders(), leaf(1), monkeypatch, peft=peft)
+    model = made(folders(), peft=peft)
+    assert ask(model, leaf(1)) == expected
+    assert model.engine.counts.tokens_reused
+
+
+def test_stop_texts_are_looked_for_in_the_answer_only(folders, monkeypatch):
+    settings = {**SETTINGS, "max_new_tokens": 12, "until": []}
+    whole, _ = plain(folders(), leaf(1), monkeypatch, settings)
+    settings["until"] = ["<" + text.split("<")[4] for text in whole]
+    expected, _ = plain(folders(), leaf(1), monkeypatch, settings)
+    assert expected != whole
+    assert ask(made(folders()), leaf(1), settings) == expected
+
+
+def test_another_face_in_the_same_words_is_not_shared(folders, monkeypatch):
+    def messages(doc):
+        turns = to_messages(doc)
+        if doc["question_index"] == 3:
+            turns[2]["content"][0]["url"] = picture(77)  # the second example shows someone else
+        return turns
+
+    expected, _ = plain(folders(), leaf(1), monkeypatch, messages=messages)
+    model = made(folders())
+    assert ask(model, leaf(1), messages=messages) == expected
+    counts = model.engine.counts
+    assert counts.tokens_reused
+    assert counts.images_encoded == 1 + 2 * len(QUESTIONS)
+
+
+def test_several_leaves_in_one_run(folders, monkeypatch):
+    from asking import SPLIT, TASK, requests
+
+    docs = {TASK: leaf(1), "other": leaf(0), "zero_shot": leaf(1, shots=0)}
+    model = made(folders(), batch_size=8)
+    model.task_dict = {task: {SPLIT: rows} for task, rows in docs.items()}
+    asked = []
+    for task, rows in docs.items():
+        for request in requests(rows):
+            context, messages, settings, doc_id, _, split = request.arguments
+            request.arguments = (context, messages, settings, doc_id, task, split)
+            asked.append(request)
+    answers = model.generate_until(asked)
+    expected = [answer for rows in docs.values() for answer in plain(folders(), rows, monkeypatch)[0]]
+    assert answers == expected
+    assert model.engine.counts.images_encoded == 2 + 2 * len(QUESTIONS)
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "idefics3"])
+def test_other_architectures_take_plain_batches(folders, family):
+    model = made(folders(family))
+    ask(model, leaf(1))
+    assert model.engine.counts.tokens_reused == 0
+
+
+@pytest.mark.parametrize("settings", [{"do_sample": True, "temperature": 1.0}, {"num_beams": 2}])
+def test_sampling_and_beams_take_plain_batches(folders, settings):
+    model = made(folders())
+    assert all(ask(model, leaf(1), {"max_new_tokens": 3, **settings}))
+    assert model.engine.counts.tokens_reused == 0
+
+
+@pytest.mark.parametrize(
+    ("prompts", "images", "found"),
+    [
+        ([[1, 2, 3, 4], [1, 2, 5]], [(), ()], (2, 0)),
+        ([[1, 2, 3], [1, 2, 3, 4]], [(), ()], (2, 0)),  # a token is left of each
+        ([[1, 2], [3, 4]], [(), ()], (0, 0)),
+        ([[1, MARK, 2, 3], [1, MARK, 2, 4]], [("a",), ("a",)], (3, 1)),
+        ([[1, MARK, 2, 3], [1, MARK, 2, 4]], [("a",), ("b",)], (1, 0)),
+        ([[1, MARK, MARK, 3], [1, MARK, MARK, 4], [1, MARK, MARK, 4]], [("a", "b"), ("a", "c"), ("a", "b")], (2, 1)),
+        ([[1, MARK, 2, 3, MARK], [1, MARK, 2, 4]], [("a", "b"), ("a",)], (3, 1)),
+    ],
+)
+def test_find(prompts, images, found):
+    assert find(prompts, images, MARK) == found
+
+
+def test_make_refuses_what_is_no_run_of_marks():
+    tokens = [*range(20, 40), MARK, 1, 2]
+    pixels = torch.zeros(1, 3, 2, 2)
+    whole = {"input_ids": torch.tensor([unfold(tokens, MARK, 4)]), "pixel_values": pixels}
+    prefix = make(whole, tokens, 21, 1, MARK)
+    assert prefix.ids.tolist() == [[*range(20, 40), *[MARK] * 4]]
+    assert prefix.rest([*tokens, MARK], MARK).tolist() == [[1, 2, *[MARK] * 4]]
+    assert make(whole, tokens, 10, 0, MARK) is None  # too short to pay
+    assert make({**whole, "pixel_values": torch.zeros(5, 3, 2, 2)}, tokens, 21, 1, MARK) is None  # tiles
+    framed = [*tokens[:20], 7, *[MARK] * 3, *tokens[21:]]
+    assert make({**whole, "input_ids": torch.tensor([framed])}, tokens, 21, 1, MARK) is None
