@@ -33,6 +33,7 @@ class Run:
     """One lmms-eval run: what was evaluated, with which settings, and every scored question.
 
     facts: leaf name -> the settings in force (data, hash, seed, shots, ...), as the task recorded them.
+    scores: leaf name -> what lmms-eval put into the results file. config: its record of the command line.
     """
 
     file: Path
@@ -44,6 +45,8 @@ class Run:
     leaves: tuple[Leaf, ...]
     samples: tuple[Sample, ...]
     other_results: dict[str, dict] = field(default_factory=dict)
+    scores: dict[str, dict] = field(default_factory=dict)
+    config: dict = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -58,6 +61,21 @@ class Run:
     def answered_rate(self) -> float | None:
         return sum(s.answered for s in self.samples) / len(self.samples) if self.samples else None
 
+    @property
+    def prompt_style(self) -> str:
+        return "official" if "prompt_style=official" in self.model_args else "chat"
+
+    def sample_file(self, task: str) -> Path:
+        """Where lmms-eval logs the samples of a task of this run."""
+        return self.file.with_name(f"{self.date}_samples_{task}.jsonl")
+
+
+def results_files(path: Path) -> list[Path]:
+    """The results files at or below a path, oldest first. Raises UserError if the path does not exist."""
+    if not path.exists():
+        raise UserError(f"'{path}' does not exist; give the --output_path of an lmms-eval run.")
+    return [path] if path.is_file() else sorted(path.rglob(f"*{RESULTS_SUFFIX}"))
+
 
 def load_runs(paths: Iterable[str | Path]) -> list[Run]:
     """Every run with at least one MLLMU leaf below the given folders or results files, oldest first.
@@ -66,10 +84,7 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
     """
     runs = []
     for path in map(Path, paths):
-        if not path.exists():
-            raise UserError(f"'{path}' does not exist; give the --output_path of an lmms-eval run.")
-        files = [path] if path.is_file() else sorted(path.rglob(f"*{RESULTS_SUFFIX}"))
-        found = [run for run in map(load_run, files) if run.leaves]
+        found = [run for run in map(load_run, results_files(path)) if run.leaves]
         if not found:
             raise UserError(
                 f"'{path}' holds no results of MLLMU tasks; lmms-eval ends with exit code 0 even when a run "
@@ -83,9 +98,10 @@ def load_run(file: Path) -> Run:
     """One `*_results.json` with the sample files of the same date beside it. Raises UserError."""
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
-        scores = results["results"]
-        config = results.get("config") or {}
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        scores = dict(results["results"])
+        config = dict(results.get("config") or {})
+        facts = {task: _facts(values) for task, values in scores.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise UserError(f"'{file}' is no results file of lmms-eval ({error}).") from error
     leaves, other = [], {}
     for task, values in scores.items():
@@ -104,10 +120,12 @@ def load_run(file: Path) -> Run:
         model_args=str(config.get("model_args") or ""),
         date=date,
         limit=config.get("limit"),
-        facts={leaf.name: _facts(scores[leaf.name]) for leaf in leaves},
+        facts={leaf.name: facts[leaf.name] for leaf in leaves},
         leaves=tuple(leaves),
         samples=tuple(samples),
         other_results=other,
+        scores={leaf.name: scores[leaf.name] for leaf in leaves},
+        config=config,
     )
 
 

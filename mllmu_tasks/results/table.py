@@ -67,19 +67,14 @@ def differences(runs: Sequence[Run]) -> list[str]:
                 here, there = runs[0].facts[leaf].get(key), run.facts[leaf].get(key)
                 if here != there:
                     found[key, run.name] = f"{key}: {runs[0].name} has {here}, {run.name} has {there}"
-        styles = [_prompt_style(r) for r in (runs[0], run)]
-        if styles[0] != styles[1]:
+        if runs[0].prompt_style != run.prompt_style:
             found["prompt_style", run.name] = (
-                f"prompt_style: {runs[0].name} has {styles[0]}, {run.name} has {styles[1]}"
+                f"prompt_style: {runs[0].name} has {runs[0].prompt_style}, {run.name} has {run.prompt_style}"
             )
     ratios = {leaf.ratio for run in runs for leaf in run.leaves if leaf.ratio}
     if len(ratios) > 1:
         found["ratio"] = f"forget ratio: {sorted(ratios)} are different people"
     return list(found.values())
-
-
-def _prompt_style(run: Run) -> str:
-    return "official" if "prompt_style=official" in run.model_args else "chat"
 
 
 def render(rows: Sequence[Cell], form: str, *, title: str = "", width: int | None = None) -> str:

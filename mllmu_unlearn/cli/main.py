@@ -8,7 +8,7 @@ import typer
 
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.cli import data, demo, env, results, tasks, train
+from mllmu_unlearn.cli import baseline, check, data, demo, env, results, tasks, train
 
 app = typer.Typer(
     name="mllmu",
@@ -21,6 +21,8 @@ app.add_typer(data.app, name="data")
 demo.add_to(app)
 train.add_to(app)
 results.add_to(app)
+check.add_to(app)
+baseline.add_to(app)
 tasks.add_to(app)
 env.add_to(app)
 

@@ -1,0 +1,91 @@
+"""A pinned baseline: a folder with copies of lmms-eval output and a list of what was put there."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mllmu_tasks import __version__
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.runs import Run
+
+MANIFEST = "baseline.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """name, model, saved: for people. files: relative path -> sha256 of the copy."""
+
+    name: str
+    model: str
+    model_args: str
+    saved: str
+    version: str
+    files: dict[str, str]
+
+
+def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = False) -> Manifest:
+    """Copy results and logged samples of the runs into a new folder `out`; whole or not at all. Raises UserError."""
+    if out.exists():
+        if not replace:
+            raise UserError(f"'{out}' exists already; --replace puts the new baseline in its place.")
+        if read_manifest(out) is None:
+            raise UserError(f"'{out}' is no baseline (it has no {MANIFEST}), so --replace leaves it alone.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    work.chmod(0o755)  # mkdtemp's 0700 would follow into a shared folder
+    try:
+        files = {}
+        for number, run in enumerate(runs, start=1):
+            place = work / f"run-{number}"
+            place.mkdir()
+            for file in (run.file, *sorted(run.file.parent.glob(f"{run.date}_samples_*.jsonl"))):
+                shutil.copyfile(file, place / file.name)
+                files[f"{place.name}/{file.name}"] = _sha256(place / file.name)
+        saved = datetime.now(UTC).isoformat(timespec="seconds")
+        manifest = Manifest(name or runs[0].name, runs[0].model, runs[0].model_args, saved, __version__, files)
+        text = json.dumps({"format": FORMAT, **vars(manifest)}, indent=2, ensure_ascii=False)
+        (work / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a pinned baseline; None if the folder is none. Raises UserError if it cannot be read."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return None
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if data.pop("format") != FORMAT:
+            raise UserError(f"'{file}' is of another format; this version reads format {FORMAT}.")
+        return Manifest(**data)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UserError(f"'{file}' cannot be read ({error}); save the baseline again.") from error
+
+
+def verify(folder: Path) -> Manifest | None:
+    """Like read_manifest; raises UserError too if a file was changed, lost or added after saving."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    for name in sorted(there | set(manifest.files)):
+        if name not in manifest.files:
+            raise UserError(f"'{folder / name}' was added after the baseline was saved; remove it or save again.")
+        if name not in there or _sha256(folder / name) != manifest.files[name]:
+            raise UserError(f"'{folder / name}' was changed or lost after the baseline was saved; save it again.")
+    return manifest
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

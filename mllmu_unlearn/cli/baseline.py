@@ -1,0 +1,64 @@
+"""`mllmu baseline save|show`: pin the results that later checkpoints are compared with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mllmu_tasks.errors import UserError
+
+app = typer.Typer(help="Pin results to compare later checkpoints with.", no_args_is_help=True)
+
+
+def add_to(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="baseline")
+
+
+@app.command()
+def save(
+    results: Annotated[list[Path], typer.Argument(help="Complete output of lmms-eval for one model.")],
+    out: Annotated[Path, typer.Option(help="The folder to make; keep it as a CI artefact or in the repository.")],
+    name: Annotated[str, typer.Option(help="What it is called; default: the model's folder.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of an earlier baseline.")] = False,
+) -> None:
+    """Copy results and logged samples into one folder with a list of their hashes; refuses incomplete runs."""
+    from mllmu_tasks.results import pinned
+    from mllmu_tasks.results.policy import Policy
+    from mllmu_tasks.results.sides import open_side
+    from mllmu_tasks.results.verdict_output import grouped
+
+    side = open_side("baseline", results, Policy(rules=()).least_answered)
+    if side.problems:
+        raise UserError(f"not saved, since nothing could be compared with it: {'; '.join(grouped(side.problems))}.")
+    manifest = pinned.save(side.runs, out, name=name, replace=replace)
+    print(f"saved {manifest.name}: {len(manifest.files)} files in {out}")
+    print(f"use it with: mllmu check RESULTS --baseline {out}")
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu baseline save`.")]) -> None:
+    """Print what is pinned and its scores; exits 2 if a file was changed after saving."""
+    from mllmu_tasks.results import pinned
+    from mllmu_tasks.results.runs import load_run, results_files
+    from mllmu_tasks.results.table import cells, render
+
+    manifest = pinned.verify(folder)
+    if manifest is None:
+        raise UserError(
+            f"'{folder}' is no pinned baseline; make one with `mllmu baseline save RESULTS --out {folder}`."
+        )
+    runs = [load_run(file) for file in results_files(folder)]
+    facts = [found for run in runs for found in run.facts.values()]
+    print(f"{manifest.name}: {manifest.model} {manifest.model_args}")
+    print(f"saved {manifest.saved} by mllmu {manifest.version}, {len(manifest.files)} files unchanged")
+    for key in ("data", "seed", "shots", "shot_questions"):
+        values = sorted({str(found.get(key)) for found in facts})
+        if values:
+            print(f"{key}: {', '.join(values)}")
+    print("data hashes: " + ", ".join(sorted({str(found.get("data_hash"))[:12] for found in facts})))
+    found = [cell for run in runs for cell in cells(run, name=manifest.name)]
+    if found:
+        print(render(found, "text"))
+    others = sorted(task for run in runs for task in run.other_results)
+    if others:
+        print(f"other benchmarks: {', '.join(others)}")
