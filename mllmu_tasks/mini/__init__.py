@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, did_you_mean
 
 CHECKPOINTS = ("base", "vanilla", "retain_only")
 
@@ -13,10 +13,12 @@ def data_folder() -> Path:
 
 
 def checkpoint(name: str) -> Path:
-    """The folder of a shipped model. Raises UserError for a name that is not shipped."""
+    """The folder of a shipped model. Raises UserError for one that is not in this installation."""
+    if name not in CHECKPOINTS:
+        raise UserError(f"no model '{name}' of the mini benchmark.{did_you_mean(name, CHECKPOINTS)}")
     folder = Path(__file__).parent / "checkpoints" / name
-    if name not in CHECKPOINTS or not (folder / "config.json").is_file():
-        raise UserError(f"no shipped checkpoint '{name}'; there are {', '.join(CHECKPOINTS)}.")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"the trained model '{name}' is not shipped with this version; train it with --from-scratch.")
     return folder
 
 
