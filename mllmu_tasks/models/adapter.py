@@ -15,7 +15,7 @@ import yaml
 from loguru import logger
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.fingerprint import weights_fingerprint
+from mllmu_tasks.models.fingerprint import ADAPTER_FILES, local_folder, weights_fingerprint
 
 __all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "weights_fingerprint"]
 
@@ -51,10 +51,8 @@ class AdapterFolder:
 
 
 def read_adapter(path: str | Path) -> AdapterFolder:
-    """Read a local adapter folder without loading weights. Raises UserError if it is none."""
-    folder = Path(path)
-    if not folder.is_dir():
-        raise UserError(f"peft={path} is no folder here; give the output_dir of `mllmu unlearn`.")
+    """Read an adapter (a folder or a hub id) without loading weights. Raises UserError if it is none."""
+    folder = local_folder(str(path), ADAPTER_FILES)
     record = _record(folder)
     kind = record.get("kind")
     if kind is not None and kind not in KINDS:

@@ -158,7 +158,7 @@ class Engine:
         if settings["do_sample"]:
             settings = self.sampling_defaults | settings
         stops = [prompt.until for prompt in prompts]
-        if any(stops):
+        if any(stops) and settings.get("num_beams", 1) == 1:  # ending a beam early would change which one wins
             ends = AnswersEnd(self.tokenizer, length, stops)
             settings["stopping_criteria"] = StoppingCriteriaList([ends])
         return settings | {"pad_token_id": self.pad}

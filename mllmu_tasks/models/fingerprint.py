@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +23,7 @@ def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
     few neurons shows as well. Stored in another dtype, a model is another one. A hub id is resolved to its
     snapshot, which is downloaded if it is not there. Raises UserError if there are no safetensors.
     """
-    files = _weight_files(model_folder(name_or_path, revision), name_or_path)
+    files = _weight_files(local_folder(name_or_path, revision=revision), name_or_path)
     try:
         stats = [file.stat() for file in files]
     except OSError as error:
@@ -78,8 +79,15 @@ def _tensors(content: BinaryIO) -> dict[str, bytes]:
     return found
 
 
-def model_folder(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a model. Raises UserError if it is neither a folder nor to be had from the hub."""
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "unlearning.yaml")
+
+
+def local_folder(name_or_path: str, files: Sequence[str] = MODEL_FILES, revision: str | None = None) -> Path:
+    """The local folder of a model or adapter; of a hub id, `files` of its snapshot.
+
+    Raises UserError if it is neither a folder nor to be had from the hub.
+    """
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
     import httpx
@@ -88,13 +96,10 @@ def model_folder(name_or_path: str, revision: str | None = None) -> Path:
 
     unreachable = (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError)
     try:
-        patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
         found = snapshot_download(
-            name_or_path, revision=revision, allow_patterns=patterns, ignore_patterns=["consolidated*"]
+            name_or_path, revision=revision, allow_patterns=list(files), ignore_patterns=["consolidated*"]
         )
     except unreachable as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(
-            f"model '{name_or_path}' is no model folder here and cannot be had from the hub ({reason})."
-        ) from error
+        raise UserError(f"'{name_or_path}' is no folder here and cannot be had from the hub ({reason}).") from error
     return Path(found)

@@ -57,6 +57,8 @@ class MllmuHf(lmms):
         super().__init__()
         try:
             _check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
+            if str(trust_remote_code).lower() not in ("true", "false"):
+                raise UserError(f"trust_remote_code={trust_remote_code} is neither true nor false.")
             self.accelerator = Accelerator()
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
             self.device = self._place(device, device_map)
@@ -64,6 +66,7 @@ class MllmuHf(lmms):
             self.adapter = read_adapter(peft) if peft else None
             self.system_prompt = self._choose_system_prompt(system_prompt)
             trust = str(trust_remote_code).lower() == "true"
+            revision = None if revision is None else str(revision)
             self.processor = load_processor(pretrained, revision, trust)
             if prompt_style == "chat" and not self.processor.chat_template:
                 raise UserError(f"pretrained={pretrained} has no chat template; use prompt_style=official.")
@@ -95,9 +98,12 @@ class MllmuHf(lmms):
                 )
             return self.accelerator.device
         try:
-            return torch.device(device) if device else self.accelerator.device
-        except RuntimeError as error:
-            raise UserError(f"--device {device} is no device of torch; for example cpu, cuda, cuda:1, mps.") from error
+            place = torch.device(device) if device else self.accelerator.device
+            torch.empty(1, device=place)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise UserError(f"--device {device} is not to be had here ({reason}); try cpu.") from error
+        return place
 
     def _choose_system_prompt(self, given: str | None) -> str:
         of_adapter = self.adapter.system_prompt if self.adapter else ""
@@ -118,10 +124,12 @@ class MllmuHf(lmms):
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Answers in the order of the requests, cut at their stop texts."""
         try:
-            prompts = self._read(requests)
-            return self._answer(prompts)
+            return self._answer(self._read(requests))
         except UserError as error:
             stop(error)
+        except KeyboardInterrupt:
+            print("\nmllmu_hf: interrupted; the answers so far are kept, the same command goes on.", file=sys.stderr)
+            raise SystemExit(130) from None
 
     def _read(self, requests: Sequence[Any]) -> list[tuple[str, int, Prompt]]:
         """(key, tokens, prompt) of each request. Raises UserError if a prompt exceeds the model's context."""
@@ -156,11 +164,8 @@ class MllmuHf(lmms):
         distinct = {key: (length, prompt) for key, length, prompt in prompts}
         known = len(distinct.keys() & journal.answers.keys())
         if known:
-            print(
-                f"mllmu_hf: continuing: {known} of {len(distinct)} answers found in {journal.file}",
-                file=sys.stderr,
-                flush=True,
-            )
+            said = f"mllmu_hf: continuing: {known} of {len(distinct)} answers found in {journal.file}"
+            tqdm.write(said, file=sys.stderr)
         began = time.perf_counter()
         title = f"mllmu_hf: {self.name}"
         with tqdm(total=len(distinct), initial=known, desc=title, unit="q", disable=self._rank != 0) as bar:

@@ -15,9 +15,12 @@ def show_ids(model):
     ]
 
 
-@pytest.mark.parametrize("family", sorted(tiny_models.FAMILIES))
-def test_a_mixed_batch_answers_as_one_by_one(folders, family):
-    model = MllmuHf(pretrained=str(folders(family)), device="cpu", batch_size=1)
+OFFICIAL = [("llava", "official"), ("idefics3", "official")]  # the mark of an image is <image>
+
+
+@pytest.mark.parametrize(("family", "style"), [*((family, "chat") for family in tiny_models.FAMILIES), *OFFICIAL])
+def test_a_mixed_batch_answers_as_one_by_one(folders, family, style):
+    model = MllmuHf(pretrained=str(folders(family)), device="cpu", batch_size=1, prompt_style=style)
     show_ids(model)
     alone = ask(model, MIXED)
     assert all(alone)

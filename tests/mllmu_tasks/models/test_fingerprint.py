@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.fingerprint import INDEX, WHOLE, model_folder, weights_fingerprint
+from mllmu_tasks.models.fingerprint import INDEX, WHOLE, local_folder, weights_fingerprint
 
 
 @pytest.fixture
@@ -84,5 +84,5 @@ def test_a_file_that_ends_early(model):
 
 
 def test_a_model_that_is_nowhere():
-    with pytest.raises(UserError, match="no model folder here and cannot be had from the hub"):
-        model_folder("nobody/nothing-of-this-name")
+    with pytest.raises(UserError, match="no folder here and cannot be had from the hub"):
+        local_folder("nobody/nothing-of-this-name")

@@ -71,6 +71,15 @@ def test_generation_stops_early_and_the_text_is_cut(folders):
     assert model.engine.counts.tokens_decoded - spent <= 4 * 3
 
 
+def test_the_best_beam_is_cut_like_any_answer(folders):
+    model = MllmuHf(pretrained=str(folders()), device="cpu", batch_size=2)
+    docs = [document(n, f"Who is number {n}?") for n in range(2)]
+    beams = {"max_new_tokens": 6, "num_beams": 2}
+    whole = ask(model, docs, {**beams, "until": []})
+    stop = whole[1][2:4]
+    assert ask(model, docs, {**beams, "until": [stop]})[1] == whole[1][: whole[1].index(stop)]
+
+
 def test_greedy_is_silent_about_a_checkpoint_that_samples(folders, tmp_path, caplog, recwarn):
     plain = MllmuHf(pretrained=str(folders()), device="cpu")
     folder = tmp_path / "sampling"

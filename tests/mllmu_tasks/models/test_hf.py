@@ -37,7 +37,9 @@ def made(folder, **arguments):
         ({"pretrained": "x", "batch_size": "many"}, "--batch_size many"),
         ({"pretrained": "x", "batch_size": 0}, "--batch_size 0"),
         ({"pretrained": "x", "device": "gpu"}, "--device gpu"),
-        ({"pretrained": "x", "peft": "nowhere"}, "peft=nowhere is no folder"),
+        ({"pretrained": "x", "peft": "nowhere"}, "'nowhere' is no folder here"),
+        ({"pretrained": "x", "device": "cuda:99"}, "--device cuda:99"),
+        ({"pretrained": "x", "trust_remote_code": "yes"}, "trust_remote_code=yes"),
         ({"pretrained": "nobody/nothing-of-this-name"}, "nobody/nothing-of-this-name"),
     ],
 )
