@@ -12,7 +12,7 @@ from mllmu_tasks.results.outcomes import Gate, Outcome, Reason, Verdict
 from mllmu_tasks.results.policy import Policy
 from mllmu_tasks.results.rules import ALL_METRICS, COUNTS, MEASURED, Rule
 from mllmu_tasks.results.runs import Sample
-from mllmu_tasks.results.sides import Problem, Side, incomparable
+from mllmu_tasks.results.sides import Problem, Side, grouped, incomparable
 
 
 def judge(
@@ -30,7 +30,8 @@ def judge(
     outcomes = _with_holm(outcomes, policy.level)
     problems = tuple(dict.fromkeys(used))
     everything = [problem for found in troubles.values() for problem in found]
-    notes = [f"no rule is concerned: {p}" for p in dict.fromkeys(everything) if p not in problems]
+    idle = [problem for problem in dict.fromkeys(everything) if problem not in problems]
+    notes = [f"no rule is concerned: {line}" for line in grouped(idle)]
     notes += _notes(results, sides)
     return Gate(tuple(sorted(outcomes, key=_urgency)), problems, tuple(notes), policy, tuple(sides.values()), warn)
 
@@ -198,7 +199,8 @@ def _explain(outcome: Outcome) -> str:
 
 
 def _listed(problems: Sequence[Problem]) -> str:
-    return "; ".join(str(p) for p in problems[:2]) + (f"; and {len(problems) - 2} more" if len(problems) > 2 else "")
+    lines = grouped(problems)
+    return "; ".join(lines[:2]) + (f"; and {len(lines) - 2} more" if len(lines) > 2 else "")
 
 
 def _urgency(outcome: Outcome) -> tuple:

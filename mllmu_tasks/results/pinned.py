@@ -34,7 +34,7 @@ def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = Fa
     if out.exists():
         if not replace:
             raise UserError(f"'{out}' exists already; --replace puts the new baseline in its place.")
-        if read_manifest(out) is None:
+        if read_manifest(out) is None:  # never delete what is not ours
             raise UserError(f"'{out}' is no baseline (it has no {MANIFEST}), so --replace leaves it alone.")
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

@@ -155,6 +155,19 @@ def incomparable(here: Side, there: Side) -> list[Problem]:
     return found
 
 
+def grouped(problems: Iterable[Problem]) -> list[str]:
+    """One line for problems that differ in the leaf only."""
+    places: dict[tuple, list[str]] = {}
+    for problem in problems:
+        places.setdefault((problem.side, problem.text), []).append(problem.leaf)
+    lines = []
+    for (side, what), leaves in places.items():
+        named = ", ".join(leaves if len(leaves) < 4 else leaves[:2])
+        named += f" and {len(leaves) - 2} more" if len(leaves) > 3 else ""
+        lines.append(f"{side}: {named}: {what}" if named else f"{side}: {what}")
+    return lines
+
+
 def _gold(samples: Iterable[Sample]) -> dict[tuple, str]:
     return {(sample.person, sample.question_index): sample.gold for sample in samples}
 

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from rich.console import Console
@@ -13,12 +12,13 @@ from rich.text import Text
 from mllmu_tasks import __version__
 from mllmu_tasks.results.contrast import Kind
 from mllmu_tasks.results.outcomes import Gate, Outcome, Verdict
-from mllmu_tasks.results.sides import Problem
+from mllmu_tasks.results.sides import grouped
 
 SCHEMA = 1
 HEADS = ("verdict", "rule", "demand", "score", "other", "interval", "people", "p")
 _COLOURS = {Verdict.BROKEN: "bold red", Verdict.UNDECIDED: "yellow", Verdict.HELD: "green"}
-_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not in XML, not on a terminal
+# Neither for XML nor for a terminal.
+_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def headline(gate: Gate) -> str:
@@ -160,19 +160,6 @@ def _rule(outcome: Outcome) -> dict:
         "why": reason(outcome),
         **{key: None if value == float("inf") else value for key, value in finite.items()},
     }
-
-
-def grouped(problems: Iterable[Problem]) -> list[str]:
-    """One line for problems that differ in the leaf only."""
-    places: dict[tuple, list[str]] = {}
-    for problem in problems:
-        places.setdefault((problem.side, problem.text), []).append(problem.leaf)
-    lines = []
-    for (side, what), leaves in places.items():
-        more = f" and {len(leaves) - 4} more" if len(leaves) > 5 else ""
-        named = ", ".join(leaves[:4] if more else leaves) + more
-        lines.append(f"{side}: {named}: {what}" if named else f"{side}: {what}")
-    return lines
 
 
 def _explanations(gate: Gate) -> list[str]:

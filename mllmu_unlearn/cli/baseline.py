@@ -24,8 +24,7 @@ def save(
     """Copy results and logged samples into one folder with a list of their hashes; refuses incomplete runs."""
     from mllmu_tasks.results import pinned
     from mllmu_tasks.results.policy import Policy
-    from mllmu_tasks.results.sides import open_side
-    from mllmu_tasks.results.verdict_output import grouped
+    from mllmu_tasks.results.sides import grouped, open_side
 
     side = open_side("baseline", results, Policy(rules=()).least_answered)
     if side.problems:
