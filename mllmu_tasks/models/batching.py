@@ -31,11 +31,23 @@ def stack(rows: Sequence[Row], fill: Mapping[str, int], side: Literal["left", "r
             tensors = [pad(row[key], 1, width, fill.get(key, 0), side) for row in rows]
         else:
             tensors = [row[key] for row in having]
-            for axis in range(1, tensors[0].ndim):
-                longest = max(t.shape[axis] for t in tensors)
-                tensors = [pad(t, axis, longest, 0, "right") for t in tensors]
+        for axis in range(1, tensors[0].ndim):
+            longest = max(t.shape[axis] for t in tensors)
+            tensors = [pad(t, axis, longest, 0, "right") for t in tensors]
         batch[key] = torch.cat(tensors)
     return batch
+
+
+def alike(rows: Sequence[Row]) -> list[list[int]]:
+    """Positions of the rows that `stack` can put together: those with the same token tensors.
+
+    Most processors make the same for all prompts; some (cross attention) make more for prompts with images.
+    """
+    groups: dict[frozenset[str], list[int]] = {}
+    for place, row in enumerate(rows):
+        keys = frozenset(key for key, value in row.items() if by_token(value, row["input_ids"]))
+        groups.setdefault(keys, []).append(place)
+    return list(groups.values())
 
 
 def pad(tensor: torch.Tensor, axis: int, length: int, value: int, side: Literal["left", "right"]) -> torch.Tensor:

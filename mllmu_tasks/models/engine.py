@@ -10,7 +10,7 @@ from transformers import StoppingCriteriaList
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models import prefix as prefixes
-from mllmu_tasks.models.batching import Row, stack
+from mllmu_tasks.models.batching import Row, alike, stack
 from mllmu_tasks.models.generation import AnswersEnd, cut, take_sampling_defaults
 from mllmu_tasks.models.prefix import Prefix
 from mllmu_tasks.models.rendering import Prompt, encode, tokenizer_adds
@@ -92,7 +92,11 @@ class Engine:
         """
         try:
             rows = [self._row(prompt, prefix) for prompt in prompts]
-            texts = self._generate(prompts, rows, prefix)
+            texts = [""] * len(rows)
+            for places in alike(rows):
+                made = self._generate([prompts[n] for n in places], [rows[n] for n in places], prefix)
+                for place, text in zip(places, made, strict=True):
+                    texts[place] = text
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"out of memory at {prompts[0].where} with batch size {len(prompts)}; lower --batch_size. The answers "

@@ -9,6 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from mllmu_tasks.errors import UserError
+
 REMEMBERED = 64
 
 
@@ -33,11 +35,14 @@ class Journal:
                 self.answers[key] = answer
 
     def write(self, keys: Sequence[str], answers: Sequence[str]) -> None:
-        """Append answers; they survive the end of this process, however it ends."""
+        """Append answers; they survive the end of this process, however it ends. Raises UserError if it fails."""
         pairs = list(zip(keys, answers, strict=True))
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write("\n" * self._torn + "".join(json.dumps(pair) + "\n" for pair in pairs))
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as out:
+                out.write("\n" * self._torn + "".join(json.dumps(pair) + "\n" for pair in pairs))
+        except OSError as error:
+            raise UserError(f"answers cannot be kept in {self.file} ({error}); set MLLMU_CACHE to a folder.") from error
         self._torn = False
         self.answers.update(pairs)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import tiny_models
-from asking import MIXED, ask
+from asking import MIXED, ask, document
 
 from mllmu_tasks.models.hf import MllmuHf
 
@@ -29,3 +29,11 @@ def test_a_mixed_batch_answers_as_one_by_one(folders, family, style):
     assert ask(model, MIXED) == alone
     model.batch_size = 3
     assert ask(model, MIXED[::-1]) == alone[::-1]
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_answers_depend_on_the_image(folders, family):
+    model = MllmuHf(pretrained=str(folders(family)), device="cpu", batch_size=8)
+    show_ids(model)
+    answers = ask(model, [document(n, "Who is it?", images=1) for n in range(6)])
+    assert len(set(answers)) > 1

@@ -168,7 +168,7 @@ def test_a_prompt_that_does_not_fit_stops_before_anything_is_answered(capsys, fo
     assert model.engine.counts.questions == 0
 
 
-@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "idefics3"])
+@pytest.mark.parametrize("family", ["llava", "llava_next", "qwen2_5_vl", "idefics3", "mllama"])
 def test_lengths_are_what_the_processor_makes(folders, family):
     model = made(folders(family))
     sizes = {1: (56, 56), 3: (112, 56), 8: (56, 112)}

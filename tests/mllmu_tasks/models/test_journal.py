@@ -147,6 +147,13 @@ def test_a_failing_question_keeps_the_answers_before_it(folders, own_cache):
     assert len(Journal(journals(own_cache)[0]).answers) == 4
 
 
+def test_a_cache_that_cannot_be_written(folders, own_cache, capsys):
+    own_cache.write_text("a file where the folder should be")
+    with pytest.raises(SystemExit):
+        ask(made(folders()), MIXED)
+    assert "set MLLMU_CACHE" in capsys.readouterr().err
+
+
 def test_two_processes_may_write_one_journal(tmp_path):
     one, two = Journal(tmp_path / "a.jsonl"), Journal(tmp_path / "a.jsonl")
     one.write(["a"], ["1"])
