@@ -23,7 +23,7 @@ def checkpoint(name: str) -> Path:
 
 
 def write(out: Path, people: int = 60, seed: int = 0, celebrities: int = 12) -> None:
-    """Make a mini benchmark under `out`, which must not exist; see `mllmu_tasks.mini.write`."""
-    from mllmu_tasks.mini.write import write as write_all
+    """Make a mini benchmark under `out`, which must not exist; see `mllmu_tasks.mini.layout`."""
+    from mllmu_tasks.mini.layout import write as write_all
 
     write_all(out, people=people, seed=seed, celebrities=celebrities)

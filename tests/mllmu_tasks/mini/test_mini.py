@@ -7,7 +7,7 @@ import pytest
 from mllmu_tasks.benchmark import CONFIGS, RATIOS, Modality, Task, forget_config, retain_config
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.mini import checkpoint, data_folder, write
-from mllmu_tasks.mini.write import write_format
+from mllmu_tasks.mini.layout import write_format
 from mllmu_tasks.source import Source, open_source
 from mllmu_tasks.validate import validate
 
