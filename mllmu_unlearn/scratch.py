@@ -22,8 +22,8 @@ MODELS = ("base", "vanilla", "retain_only")
 
 def rebuild(out: Path) -> dict[str, Path]:
     """Train all three under `out`; a model that stands there complete is kept. About 20 minutes on 2 cores."""
-    from mllmu_tasks.mini.tiny import build_tiny_llava
     from mllmu_tasks.mini.layout import write_format
+    from mllmu_tasks.mini.tiny import build_tiny_llava
 
     formats, start = out / "format_people", out / "random"
     if not formats.exists():
