@@ -115,6 +115,11 @@ class MllmuHf(lmms):
     def model(self) -> torch.nn.Module:
         return self._model
 
+    @property
+    def chat_template(self) -> str:
+        """lmms-eval asks for it with --apply_chat_template, to put raw prompts into chat form."""
+        stop("mllmu_hf renders prompts itself (prompt_style=chat is the default); leave out --apply_chat_template.")
+
     def loglikelihood(self, requests: Sequence[Any]) -> list:
         stop("mllmu_hf answers by generation; tasks that need log-likelihoods want another --model.")
 
@@ -130,6 +135,9 @@ class MllmuHf(lmms):
         except KeyboardInterrupt:
             print("\nmllmu_hf: interrupted; the answers so far are kept, the same command goes on.", file=sys.stderr)
             raise SystemExit(130) from None
+        except Exception as error:  # a task's own code, or a mistake of ours: lmms-eval would end with exit code 0
+            logger.exception("mllmu_hf")
+            stop(f"{type(error).__name__} while asking: {' '.join(str(error).split())[:300]}")
 
     def _read(self, requests: Sequence[Any]) -> list[tuple[str, int, Prompt]]:
         """(key, tokens, prompt) of each request. Raises UserError if a prompt exceeds the model's context."""

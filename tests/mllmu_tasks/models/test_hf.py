@@ -139,6 +139,15 @@ def test_a_failure_while_generating_names_the_question(capsys, folders, own_cach
     assert f"could not answer {TASK}, person 003, question 3: RuntimeError: cannot happen" in line
 
 
+def test_a_task_that_breaks_ends_the_run(capsys, folders):
+    def broken(doc):
+        raise KeyError("no such column")
+
+    assert "KeyError while asking: 'no such column'" in refusal(
+        capsys, lambda: ask(made(folders()), MIXED, messages=broken)
+    )
+
+
 def test_out_of_memory_says_what_to_do(capsys, folders):
     model = made(folders(), batch_size=8)
 
@@ -183,10 +192,11 @@ def test_lengths_are_what_the_processor_makes(folders, family):
         assert length == encode(model.processor, prompt.text, prompt.load_images())["input_ids"].shape[1]
 
 
-def test_log_likelihoods_and_rounds_are_refused(capsys, folders):
+def test_what_other_tasks_and_flags_want_is_refused(capsys, folders):
     model = made(folders())
     assert "log-likelihoods" in refusal(capsys, lambda: model.loglikelihood([]))
     assert "multi-round" in refusal(capsys, lambda: model.generate_until_multi_round([]))
+    assert "leave out --apply_chat_template" in refusal(capsys, lambda: model.chat_template)
 
 
 def test_official_style_is_the_raw_string_with_the_bos_of_the_tokenizer(folders):
