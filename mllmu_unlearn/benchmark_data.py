@@ -25,10 +25,11 @@ def benchmark_samples(
     settings: Settings,
 ) -> list[Sample]:
     """Every question of these people that can be scored; with `shots`, one of each task and modality once more
-    behind few-shot turns (such rows are ten times as long as the others).
+    behind the few-shot turns that the benchmark shows (such rows are ten times as long as the others).
 
-    The people shown are drawn for each question anew, among `people` only, so that a retain-only model never
-    sees anyone else. Raises UserError if too few people are left to be shown.
+    The people shown are drawn for each row anew, among `people` only, so that a retain-only model never sees
+    anyone else; for the same reason every answer of such a row has labels, those of the shots, too.
+    Raises UserError if too few people are left to be shown.
     """
     chosen = set(people)
     everyone = [person for person in source.people(FULL_CONFIG) if person.id in chosen]
@@ -44,7 +45,8 @@ def benchmark_samples(
                     rng = random.Random(f"{seed}/{person.id}/{task}/{modality}")
                     question = rng.choice(questions)
                     shown = _shots(source, everyone, person, question, settings, rng)
-                    samples.append(Sample(person.id, (*shown, _turn(source, person, question)), "benchmark"))
+                    turns = (*shown, _turn(source, person, question))
+                    samples.append(Sample(person.id, turns, "benchmark", learnt=len(turns)))
     return samples
 
 

@@ -5,6 +5,7 @@ rows mix freely, and every tensor that a processor makes reaches the model witho
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def stop_tokens(processor: ProcessorMixin, generation: GenerationConfig | None) 
 
 
 class ChatEncoder:
-    """The chat rendering: labels on the answer's tokens and the stop token, -100 on everything before."""
+    """The chat rendering: labels on the tokens and the stop token of learnt answers, -100 everywhere else."""
 
     whole_sequence = False
 
@@ -40,7 +41,19 @@ class ChatEncoder:
         self.stops = frozenset(stops)
 
     def __call__(self, sample: Sample, images: Sequence[Image]) -> Row:
-        """Processor tensors (1, ...) and labels (1, T). Raises UserError if the answer cannot be located."""
+        """Processor tensors (1, ...) and labels (1, T). Raises UserError if an answer cannot be located."""
+        row = self._with_last_answer(sample, images)
+        for last in range(len(sample.turns) - sample.learnt, len(sample.turns) - 1):
+            start = replace(sample, turns=sample.turns[: last + 1])
+            earlier = self._with_last_answer(start, images[: sum(turn.image is not None for turn in start.turns)])
+            length = earlier["input_ids"].shape[1]
+            if not torch.equal(row["input_ids"][:, :length], earlier["input_ids"]):
+                raise UserError("the chat template writes a turn another way when more turns follow.")
+            labels = row["labels"][:, :length]
+            row["labels"][:, :length] = torch.where(earlier["labels"] == IGNORED, labels, earlier["labels"])
+        return row
+
+    def _with_last_answer(self, sample: Sample, images: Sequence[Image]) -> Row:
         messages = _messages(sample)
         prompt = self.processor.apply_chat_template(messages[:-1], add_generation_prompt=True)
         text = self.processor.apply_chat_template(messages)

@@ -11,7 +11,7 @@ from mllmu_tasks.settings import Settings
 from mllmu_unlearn import methods
 from mllmu_unlearn.adapters import Lora
 from mllmu_unlearn.methods import Method
-from mllmu_unlearn.methods._supervised import Supervised
+from mllmu_unlearn.methods._supervised import WEIGHTS, Supervised
 from mllmu_unlearn.parse import id_list, json_object, parse
 
 __all__ = ["FinetuneConfig", "UnlearnConfig", "parse"]
@@ -188,16 +188,20 @@ class FinetuneConfig(_TrainConfig):
 
     people: str = _option("all", "Whom to train on: all; retain or forget with --forget_ratio or --forget_ids.")
     use_peft: bool = _option(False, "Train LoRA instead of all weights.")
+    loss_weight: str = _option(
+        "tokens", "tokens: each answer token counts equally; answers: each answer does, however short."
+    )
     protocol: str = _option("paper", "paper: answer tokens; official: every token, as the benchmark's own code.")
 
     def __post_init__(self) -> None:
         self._one_of("protocol", self.protocol, PROTOCOLS)
         self._one_of("people", self.people, ("all", "retain", "forget"))
+        self._one_of("loss_weight", self.loss_weight, WEIGHTS)
         if self.people != "all" and self.forget_ids is None and self.forget_ratio is None:
             raise UserError(f"--people {self.people} needs --forget_ratio or --forget_ids.")
         self.method = "finetune"
-        self.chosen = Supervised()
-        self.hyper_parameters = {}
+        self.chosen = Supervised(weight=self.loss_weight)
+        self.hyper_parameters = {"loss_weight": self.loss_weight}
         self.reference, self.reference_model, self.system_prompt = "auto", None, None
         if self.learning_rate is None:
             self.learning_rate = 2e-5

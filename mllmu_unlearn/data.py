@@ -47,14 +47,16 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A conversation whose last answer is learnt (or forgotten); earlier turns are shots.
+    """A conversation whose last answers are learnt (or forgotten); earlier turns are only shown.
 
     origin: what it was made from: a training config, `biography` or `benchmark`.
+    learnt: how many of the last turns have labels on their answers.
     """
 
     person: str
     turns: tuple[Turn, ...]
     origin: str
+    learnt: int = 1
 
     @property
     def question(self) -> str:

@@ -82,11 +82,22 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
     )
 
 
+ROUGHLY = 512
+"""Characters that make no difference between sizes."""
+
+
 def _sizes(sides: dict[str, list[Sample]]) -> dict[str, list[tuple[int, int]]]:
-    """(images, characters) of each sample: a good order of lengths without processing anything."""
+    """(images, characters) of each sample: a good order of lengths without processing anything.
+
+    Characters are rounded, so that batches mix what is about equally long: a batch of one kind of question only
+    is a poor sample of the loss.
+    """
     return {
         side: [
-            (sum(t.image is not None for t in s.turns), sum(len(t.question) + len(t.answer) for t in s.turns))
+            (
+                sum(t.image is not None for t in s.turns),
+                sum(len(t.question) + len(t.answer) for t in s.turns) // ROUGHLY,
+            )
             for s in samples
         ]
         for side, samples in sides.items()

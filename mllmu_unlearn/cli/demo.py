@@ -37,7 +37,7 @@ def demo(
     began = time.monotonic()
     layout = Layout(out)
     rows = (*MODELS, *METHODS)
-    workers, threads = _workers()
+    workers, cores = _workers()
     console = Console()
     console.print(f"mllmu demo: everything goes to {out} (logs in {out / 'logs'}); Ctrl-C keeps what is finished.")
     write_whole(
@@ -51,8 +51,11 @@ def demo(
         + "\n",
     )
     try:
-        models = _models(layout, from_scratch)
-        stages = plan(layout, models=models, threads=threads)
+        if from_scratch:
+            layout.scratch.prepare()
+            stages = plan(layout, workers=workers, cores=cores)
+        else:
+            stages = plan(layout, workers=workers, cores=cores, models=_shipped(layout))
         with _Display(console, len(stages)) as display:
             seconds = Runner(stages, out, display, workers).run()
     except KeyboardInterrupt:
@@ -82,21 +85,15 @@ def _show(console: Console, layout, rows: tuple[str, ...], seconds: dict[str, fl
         console.print(evaluation_command(layout, row), soft_wrap=True, highlight=False)
 
 
-def _models(layout, from_scratch: bool) -> str:
-    """Put the checkpoints in place; returns a hash of their weights."""
+def _shipped(layout) -> str:
+    """Put the shipped checkpoints in place; returns a hash of their weights."""
+    from mllmu_tasks.mini import checkpoint
     from mllmu_unlearn.demo.plan import MODELS
 
-    if from_scratch:
-        from mllmu_unlearn.scratch import rebuild
-
-        rebuild(layout.home / "models")
-    else:
-        from mllmu_tasks.mini import checkpoint
-
-        for name in MODELS:
-            if _digest(layout.model(name)) != _digest(checkpoint(name)):
-                shutil.rmtree(layout.model(name), ignore_errors=True)
-                shutil.copytree(checkpoint(name), layout.model(name))
+    for name in MODELS:
+        if _digest(layout.model(name)) != _digest(checkpoint(name)):
+            shutil.rmtree(layout.model(name), ignore_errors=True)
+            shutil.copytree(checkpoint(name), layout.model(name))
     return " ".join(_digest(layout.model(name)) for name in MODELS)
 
 
@@ -106,12 +103,12 @@ def _digest(folder: Path) -> str:
 
 
 def _workers() -> tuple[int, int]:
-    """Stages at a time and threads each: half of a run is start-up on one core, so two overlap well."""
+    """Stages at a time, and cores: half of a run is start-up on one core, so two overlap well."""
     import torch
 
     cores = os.cpu_count() or 1
     workers = 1 if torch.cuda.is_available() or cores < 2 else 2
-    return workers, max(1, cores // workers)
+    return workers, cores
 
 
 class _Display:

@@ -11,6 +11,7 @@ from mllmu_tasks import __version__
 from mllmu_tasks.benchmark import Leaf, leaves
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.runs import load_runs
+from mllmu_unlearn.demo import scratch
 from mllmu_unlearn.demo.stages import Stage
 
 RATIO = 15
@@ -44,23 +45,36 @@ class Layout:
     def results(self, row: str) -> Path:
         return self.home / "results" / row
 
+    @property
+    def scratch(self) -> scratch.Scratch:
+        return scratch.Scratch(self.home / "scratch")
+
 
 def recipe(method: str) -> Path:
     """The YAML with the hyper-parameters of a method on the mini benchmark."""
     return Path(str(files("mllmu_unlearn") / "recipes" / f"mini_{method}.yaml"))
 
 
-def plan(layout: Layout, *, models: str, threads: int) -> list[Stage]:
-    """All stages of the demo. `models` identifies the checkpoints that stand in the layout already."""
-    environment = {**ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
-    evaluations = {name: _evaluate(layout, name, None, (), models, environment) for name in MODELS}
-    stages = [evaluations["vanilla"]]
+def plan(layout: Layout, *, workers: int, cores: int, models: str = "") -> list[Stage]:
+    """All stages of the demo, for `workers` at a time on `cores`.
+
+    models: identifies the checkpoints that stand in the layout already; without it they are trained, too.
+    """
+    environment = {**ENVIRONMENT, "OMP_NUM_THREADS": str(max(1, cores // workers))}
+    trained: dict[str, tuple[str, ...]] = dict.fromkeys(MODELS, ())
+    stages = []
+    if not models:
+        stages = scratch.stages(layout.scratch, layout.home / "models", cores, environment)
+        trained = {name: (f"train-{name}",) for name in MODELS}
+    evaluations = {name: _evaluate(layout, name, None, trained[name], models, environment) for name in MODELS}
+    stages.append(evaluations["vanilla"])
     for method in METHODS:
         stages.append(
             Stage(
                 name=f"unlearn-{method}",
                 command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *_unlearn_arguments(layout, method)),
                 output=layout.adapter(method),
+                needs=trained["vanilla"],
                 identity=f"{__version__} {models} {hashlib.sha256(recipe(method).read_bytes()).hexdigest()}",
                 environment=environment,
             )

@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 from mllmu_unlearn.methods import Method
 
+WEIGHTS = ("tokens", "answers")
+
 
 @dataclass
 class Supervised(Method):
+    """weight: `tokens`, every answer token counts equally; `answers`, every answer does, however short."""
+
     title = "Supervised fine-tuning"
     formula = "nll(train)"
     paper = "vanilla model of MLLMU-Bench, arXiv 2410.22108"
@@ -15,5 +19,9 @@ class Supervised(Method):
     learning_rate = 2e-5
     name = "finetune"
 
+    weight: str = "tokens"
+
     def train(self, side):
-        return side.nll()
+        if self.weight == "tokens":
+            return side.nll()
+        return side.sequence_mean(-side.sequence_logprobs / side.scored.sum(-1).clamp(min=1))

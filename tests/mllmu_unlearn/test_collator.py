@@ -91,6 +91,21 @@ def test_shots_are_context_only(family):
     assert "Eve" in processor.tokenizer.decode(row["input_ids"][0])
 
 
+def test_every_learnt_answer_has_labels(family):
+    encode, (_, processor) = encoder(family), family
+    turns = (Turn("Who is that?", "Eve", SHOWN.turns[0].image), *SHOWN.turns, *WRITTEN.turns)
+    both = encode(Sample("001", turns, "benchmark", learnt=2), FACE * 2)
+    labels = scored(both)
+    assert sum(token in encode.stops for token in labels) == 2
+    text = processor.tokenizer.decode(labels)
+    assert "Ada Bson" in text
+    assert "In Oslo" in text
+    assert "Eve" not in text
+    last = encode(Sample("001", turns, "benchmark"), FACE * 2)
+    assert torch.equal(last["input_ids"], both["input_ids"])
+    assert scored(last) == labels[-len(scored(last)) :]
+
+
 def test_a_template_without_an_end_gets_one(tiny):
     processor = tiny[1]
     template = processor.chat_template

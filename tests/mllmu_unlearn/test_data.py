@@ -100,6 +100,7 @@ def test_benchmark_questions_on_request(data, shots):
     assert len(few) == (3 * 4 if shots else 0)
     assert {len(s.turns) for s in few} == ({2, 3} if shots else set())
     for sample in few:
+        assert sample.learnt == len(sample.turns)
         shown = {turn.image.person for turn in sample.turns[:-1] if turn.image}
         assert sample.person not in shown
         assert shown <= set(people)

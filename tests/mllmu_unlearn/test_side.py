@@ -5,6 +5,7 @@ import torch
 
 from mllmu_unlearn import losses
 from mllmu_unlearn.losses import IGNORED
+from mllmu_unlearn.methods._supervised import Supervised
 from mllmu_unlearn.side import Counts, Reference, Side
 
 LABELS = torch.tensor([[0, 2, 3], [1, IGNORED, IGNORED], [IGNORED] * 3, [3, 0, IGNORED]])
@@ -43,3 +44,10 @@ def test_a_batch_without_labels_weighs_nothing():
         assert side.nll().item() == 0
         assert side.kl().item() == 0
         assert side.sequence_mean(side.sequence_logprobs).item() == 0
+
+
+def test_supervision_by_tokens_and_by_answers():
+    logprobs = losses.token_logprobs(LOGITS, LABELS).sum(-1)
+    answers = -(logprobs[0] / 3 + logprobs[1] + logprobs[3] / 2).item() / 3
+    assert Supervised("answers").train(part(slice(None))).item() == pytest.approx(answers)
+    assert Supervised().train(part(slice(None))).item() == pytest.approx(-logprobs.sum().item() / 6)
