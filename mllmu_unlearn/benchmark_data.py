@@ -24,8 +24,8 @@ def benchmark_samples(
     seed: int,
     settings: Settings,
 ) -> list[Sample]:
-    """Every question of these people that can be scored; with `shots`, one of each task and modality once more
-    behind the few-shot turns that the benchmark shows (such rows are ten times as long as the others).
+    """Every question of these people that can be scored; with `shots`, each that the benchmark asks behind few-shot
+    turns once more behind such turns (these rows are six times as long as the others).
 
     The people shown are drawn for each row anew, among `people` only, so that a retain-only model never sees
     anyone else; for the same reason every answer of such a row has labels, those of the shots, too.
@@ -41,9 +41,10 @@ def benchmark_samples(
             for modality in map(Modality, modalities):
                 questions = [q for q in person.of(task, modality) if not q.defect]
                 samples += [Sample(person.id, (_turn(source, person, q),), "benchmark") for q in questions]
-                if shots and questions and settings.shot_people(task):
-                    rng = random.Random(f"{seed}/{person.id}/{task}/{modality}")
-                    question = rng.choice(questions)
+                if not shots or not settings.shot_people(task):
+                    continue
+                rng = random.Random(f"{seed}/{person.id}/{task}/{modality}")
+                for question in questions:
                     shown = _shots(source, everyone, person, question, settings, rng)
                     turns = (*shown, _turn(source, person, question))
                     samples.append(Sample(person.id, turns, "benchmark", learnt=len(turns)))
