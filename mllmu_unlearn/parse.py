@@ -157,9 +157,11 @@ def _bare(parser: HfArgumentParser, tokens: list[str]) -> list[str]:
 def _known(name: str, names: set[str], method: str | None, shown: str) -> None:
     if name in names:
         return
-    for other in methods.names() if method else ():
-        if name in methods.get(other).hyper_parameters():
-            raise UserError(f"{shown}: method '{method}' has no {name} (method '{other}' has).")
+    others = [other for other in methods.names() if method and name in methods.get(other).hyper_parameters()]
+    if others:
+        raise UserError(
+            f"{shown}: method '{method}' has no {name}; {', '.join(others)} {'have' if others[1:] else 'has'}."
+        )
     raise UserError(f"unknown flag {shown}.{did_you_mean(name, names)}")
 
 

@@ -44,19 +44,11 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         training = TrainingSet(source, config.modality_set, config.train_data, config.forget_ratio)
         left_out = training.left_out
         who = {"forget": people.forget, "retain": people.retain, "train": _trained(config, people)}
-        for side in method.sides:
-            if side in who:
-                sides[side] = training.of(who[side])
-                if config.benchmark_questions:
-                    sides[side] += benchmark_samples(
-                        source,
-                        who[side],
-                        config.modality_set,
-                        shots=config.benchmark_shots,
-                        seed=config.seed,
-                        settings=Settings.from_environment(),
-                    )
-        extra = method.extra_sides(sides.get("forget", []))
+        sides = {side: _samples(config, source, training, who[side]) for side in method.sides if side in who}
+        forget = sides.get("forget")
+        if forget is None and set(method.sides) - set(who):  # only the questions are used, with other answers
+            forget = _samples(config, source, training, who["forget"])
+        extra = method.extra_sides(forget or [])
         aligned = dict.fromkeys(extra, "forget")
         sides |= extra
     phases = method.official.phases if official and method.official else (method.sides,)
@@ -80,6 +72,22 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         _hash(config, source),
         weights_fingerprint(config.model_name_or_path, config.revision),
     )
+
+
+def _samples(
+    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: tuple[str, ...]
+) -> list[Sample]:
+    samples = training.of(people)
+    if config.benchmark_questions:
+        samples += benchmark_samples(
+            source,
+            people,
+            config.modality_set,
+            shots=config.benchmark_shots,
+            seed=config.seed,
+            settings=Settings.from_environment(),
+        )
+    return samples
 
 
 ROUGHLY = 512

@@ -4,11 +4,11 @@ It is an ordinary `LlavaForConditionalGeneration` with an ordinary `LlavaProcess
 style of LLaVA-1.5 (`USER: <image>\\n... ASSISTANT: ...</s>`), so plain `from_pretrained` opens it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
@@ -49,8 +49,11 @@ class TinyShape:
     context: int = 4096
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer that prepends `<s>`, trained on `texts` (order decides ties)."""
+def train_tokenizer(texts: Iterable[str], vocabulary: int, phrases: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer that prepends `<s>`, trained on `texts` (order decides ties).
+
+    phrases: texts that become one token each wherever they occur.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -68,6 +71,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", bos)]
     )
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
@@ -80,11 +84,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def build_tiny_llava(
-    texts: Iterable[str], *, shape: TinyShape | None = None, seed: int = 0
+    texts: Iterable[str], *, shape: TinyShape | None = None, seed: int = 0, phrases: Sequence[str] = ()
 ) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
     """A randomly initialised tiny LLaVA (float32, eval mode) and its processor; equal for equal arguments."""
     shape = shape or TinyShape()
-    tokenizer = train_tokenizer(texts, shape.vocabulary)
+    tokenizer = train_tokenizer(texts, shape.vocabulary, phrases)
     size = {"height": shape.image_size, "width": shape.image_size}
     processor = LlavaProcessor(
         image_processor=CLIPImageProcessor(

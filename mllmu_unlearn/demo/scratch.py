@@ -21,12 +21,18 @@ import pyarrow.parquet as pq
 from mllmu_tasks import __version__
 from mllmu_tasks.benchmark import FULL_CONFIG, REAL_CONFIG, TRAIN_CONFIG
 from mllmu_tasks.mini import data_folder
+from mllmu_tasks.prompts import CLOZE_INSTRUCTION, GENERATION_INSTRUCTION, LETTER_INSTRUCTION, chat_text
 from mllmu_tasks.source import open_source
 from mllmu_unlearn.demo.stages import Stage
 from mllmu_unlearn.folders import whole_folder
 
 SEED = 0
 FORMAT_PEOPLE = 60
+PHRASES = (
+    *(LETTER_INSTRUCTION, CLOZE_INSTRUCTION, *GENERATION_INSTRUCTION.values()),
+    *("USER:", "\nASSISTANT:", "\nA:", "\nB:", "\nC:", "\nD:"),
+)
+"""One token each, which cuts the length of a few-shot prompt, and thereby the time of training, by a third."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Scratch:
         if not self.random.exists():
             with whole_folder(self.random) as stage:
                 texts = [*corpus(str(data_folder())), *corpus(str(self.formats))]
-                model, processor = build_tiny_llava(texts, seed=SEED)
+                model, processor = build_tiny_llava(texts, seed=SEED, phrases=PHRASES)
                 model.save_pretrained(stage)
                 processor.save_pretrained(stage)
 
@@ -103,8 +109,6 @@ def _training(
 
 def corpus(data: str) -> Iterator[str]:
     """All texts of a data set, for the tokenizer."""
-    from mllmu_tasks.prompts import chat_text
-
     source = open_source(data)
     configs = [FULL_CONFIG, *([REAL_CONFIG] if data == str(data_folder()) else [])]
     for config in configs:

@@ -4,38 +4,12 @@ import math
 
 import pytest
 import torch
+from fixed_logits import LABELS, answers, fixed, mean_nll, probability, side_of, terms
 
 from mllmu_unlearn import losses
 from mllmu_unlearn.losses import IGNORED
 from mllmu_unlearn.methods import get
-from mllmu_unlearn.side import Counts, Reference, Side
-
-LABELS = torch.tensor([[0, 2, IGNORED], [1, IGNORED, IGNORED]])
-
-
-def fixed(requires_grad: bool = False, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(2, 3, 4, dtype=torch.float64, generator=generator)
-    return logits.requires_grad_(requires_grad)
-
-
-def probability(logits: torch.Tensor, row: int, place: int, token: int) -> float:
-    exponents = [math.exp(x) for x in logits[row, place].tolist()]
-    return exponents[token] / sum(exponents)
-
-
-def side_of(logits, reference=None, labels=LABELS, by_batch=False) -> Side:
-    scored = labels != IGNORED
-    counts = Counts(scored.sum(), scored.any(-1).sum(), torch.tensor(1))
-    return Side(logits, labels, counts, reference or Reference(), by_batch=by_batch)
-
-
-def answers(logits) -> list[list[float]]:
-    """log p of the scored tokens, row by row, without torch."""
-    return [
-        [math.log(probability(logits, r, k, int(t))) for k, t in enumerate(row) if t != IGNORED]
-        for r, row in enumerate(LABELS)
-    ]
+from mllmu_unlearn.side import Reference
 
 
 def test_token_logprobs_are_log_probabilities_and_zero_where_unscored():
@@ -81,25 +55,6 @@ def test_npo_gradient_tends_to_gradient_ascent():
     logp = torch.tensor([-3.0], dtype=torch.float64, requires_grad=True)
     losses.npo(logp, torch.tensor([-1.0], dtype=torch.float64), 1e-7).backward()
     assert logp.grad.item() == pytest.approx(1.0, abs=1e-5)
-
-
-def mean_nll(logits) -> float:
-    tokens = [p for row in answers(logits) for p in row]
-    return -sum(tokens) / len(tokens)
-
-
-def terms(name: str, *, official: bool = False, **hyper) -> tuple[dict[str, float], torch.Tensor]:
-    """Terms of a method on fixed logits, and the gradient at the forget (or else retain) logits."""
-    cls = get(name)
-    if official:
-        hyper = {**cls.official.hyper_parameters, **hyper}
-    method = cls(**hyper)
-    logits, reference = fixed(requires_grad=True), fixed(seed=1)
-    given = Reference(reference, losses.sequence_logprobs(reference, LABELS))
-    sides = {side: side_of(logits, given, by_batch=official) for side in method.sides}
-    made = method.official_terms(sides) if official else method.terms(sides)
-    torch.stack(list(made.values())).sum().backward()
-    return {k: v.item() for k, v in made.items()}, logits.grad
 
 
 @pytest.mark.parametrize(
