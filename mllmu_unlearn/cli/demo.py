@@ -39,7 +39,9 @@ def demo(
     rows = (*MODELS, *METHODS)
     workers, cores = _workers()
     console = Console()
-    console.print(f"mllmu demo: everything goes to {out} (logs in {out / 'logs'}); Ctrl-C keeps what is finished.")
+    console.print(
+        f"mllmu demo: everything goes to {out} (logs in {out / 'logs'}); Ctrl-C keeps what is finished.", soft_wrap=True
+    )
     write_whole(
         out / "commands.sh",
         "\n".join(
@@ -76,7 +78,8 @@ def _show(console: Console, layout, rows: tuple[str, ...], seconds: dict[str, fl
     print(render(found, "text"))
     console.print(
         "Mean score, ± standard error clustered by person. cls and cloze are accuracies, gen is ROUGE-L;\n"
-        "image and text pooled. Forget and test should fall to retain_only, retain and real stay at vanilla."
+        "image and text pooled. Forget and test should fall to retain_only, retain and real stay at vanilla.",
+        soft_wrap=True,
     )
     console.print("\nThe command of each row:")
     for row in rows:

@@ -56,7 +56,7 @@ class Scratch:
     def prepare(self) -> None:
         """Write all three; what stands there is kept. A few seconds."""
         from mllmu_tasks.mini.layout import write_format
-        from mllmu_tasks.mini.tiny import build_tiny_llava
+        from mllmu_tasks.mini.tiny import TinyShape, build_tiny_llava
 
         if not self.formats.exists():
             with whole_folder(self.formats) as stage:
@@ -69,7 +69,7 @@ class Scratch:
         if not self.random.exists():
             with whole_folder(self.random) as stage:
                 texts = [*corpus(str(data_folder())), *corpus(str(self.formats))]
-                model, processor = build_tiny_llava(texts, seed=SEED, phrases=PHRASES)
+                model, processor = build_tiny_llava(texts, shape=TinyShape(patch_size=28), seed=SEED, phrases=PHRASES)
                 model.save_pretrained(stage)
                 processor.save_pretrained(stage)
 
