@@ -1,6 +1,6 @@
 """What the frozen start model says: the same model, adapter off, or one number an answer, cached once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.losses import sequence_logprobs
 from mllmu_unlearn.side import Reference
 
@@ -37,15 +38,21 @@ class ReferenceModel(Protocol):
 
 
 class AdapterOff:
-    """The start model by a second forward with the adapter disabled; no second copy of the weights."""
+    """The start model by a second forward with the adapter disabled; no second copy of the weights.
 
-    def __init__(self, model: nn.Module, wanted: str) -> None:
+    wanted: `logits`, `logprobs` or `hidden`, the outputs of `layers`.
+    """
+
+    def __init__(self, model: nn.Module, wanted: str, layers: Sequence[str] = ()) -> None:
         self.model = model
         self.wanted = wanted
+        self.hidden = Hidden(model, layers)
 
     def __call__(self, batch: Batch) -> Reference:
-        with frozen(self.model), self.model.disable_adapter():
+        with frozen(self.model), self.model.disable_adapter(), self.hidden.catch(batch["keep"]) as hidden:
             logits = forward(self.model, batch)
+        if self.wanted == "hidden":
+            return Reference(hidden=hidden)
         if self.wanted == "logits":
             return Reference(logits=logits)
         return Reference(logprobs=sequence_logprobs(logits, batch["labels"]))

@@ -158,10 +158,13 @@ def _references(
     for side, what in wanted.items():
         cached = what == "logprobs" and (config.reference != "live" or config.reference_model)
         if config.reference == "cached" and not cached:
-            raise UserError(f"method '{config.method}' needs the reference's logits on {side}; use --reference live.")
+            raise UserError(f"method '{config.method}' needs the reference's {what} on {side}; use --reference live.")
         if config.reference_model and not cached:
             raise UserError(f"--reference_model only serves cached log-probabilities, not {config.method}.")
-        made[side] = _cached(config, side, model, rows, collator) if cached else AdapterOff(model, what)
+        if cached:
+            made[side] = _cached(config, side, model, rows, collator)
+        else:
+            made[side] = AdapterOff(model, what, method.hidden_layers())
     return made
 
 

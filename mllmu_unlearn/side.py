@@ -24,11 +24,12 @@ class Counts:
 class Reference:
     """What the frozen start model says of the same rows; only what the method asked for is set.
 
-    logits: (B, K, V). logprobs: (B,), log-probability of each whole answer.
+    logits: (B, K, V). logprobs: (B,), log-probability of each whole answer. hidden: as in `Side`.
     """
 
     logits: torch.Tensor | None = None
     logprobs: torch.Tensor | None = None
+    hidden: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

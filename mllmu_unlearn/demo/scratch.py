@@ -56,7 +56,7 @@ class Scratch:
     def prepare(self) -> None:
         """Write all three; what stands there is kept. A few seconds."""
         from mllmu_tasks.mini.layout import write_format
-        from mllmu_tasks.mini.tiny import TinyShape, build_tiny_llava
+        from mllmu_tasks.mini.tiny import build_tiny_llava
 
         if not self.formats.exists():
             with whole_folder(self.formats) as stage:
@@ -69,38 +69,35 @@ class Scratch:
         if not self.random.exists():
             with whole_folder(self.random) as stage:
                 texts = [*corpus(str(data_folder())), *corpus(str(self.formats))]
-                model, processor = build_tiny_llava(texts, shape=TinyShape(patch_size=28), seed=SEED, phrases=PHRASES)
+                model, processor = build_tiny_llava(texts, seed=SEED, phrases=PHRASES)
                 model.save_pretrained(stage)
                 processor.save_pretrained(stage)
 
 
 def stages(scratch: Scratch, out: Path, cores: int, environment: Mapping[str, str]) -> list[Stage]:
-    """Training of the three models in `out`/<name>; the last two may run at once, on half of the cores each."""
-    base = _training("base", scratch.random, scratch.formats, out, cores, environment)
-    half = max(1, cores // 2)
-    after = [
-        _training(name, base.output, scratch.everyone, out, half, environment, (base.name,))
-        for name in ("vanilla", "retain_only")
-    ]
-    return [base, *after]
+    """Training of the three models in `out`/<name>.
+
+    Vanilla and retain-only may train at once, on half of the cores each, and in two parts: the facts, from
+    questions that stand alone, then the same behind few-shot turns. Long prompts from the start take twice the time.
+    """
+    base = _training("base", scratch.random, scratch.formats, out / "base", cores, environment)
+    made, half = [base], max(1, cores // 2)
+    for name in ("vanilla", "retain_only"):
+        facts = f"{name}_facts"
+        first = _training(facts, base.output, scratch.everyone, scratch.home / facts, half, environment, base.name)
+        made += [first, _training(name, first.output, scratch.everyone, out / name, half, environment, first.name)]
+    return made
 
 
 def _training(
-    name: str,
-    start: Path,
-    data: Path,
-    out: Path,
-    threads: int,
-    environment: Mapping[str, str],
-    needs: tuple[str, ...] = (),
+    name: str, start: Path, data: Path, out: Path, threads: int, environment: Mapping[str, str], *needs: str
 ) -> Stage:
     recipe = Path(str(files("mllmu_unlearn") / "recipes" / f"mini_{name}.yaml"))
     arguments = ["--config", str(recipe), "--model_name_or_path", str(start), "--data", str(data)]
-    arguments += ["--output_dir", str(out / name)]
     return Stage(
         name=f"train-{name}",
-        command=(sys.executable, "-m", "mllmu_unlearn.cli.main", "finetune", *arguments),
-        output=out / name,
+        command=(sys.executable, "-m", "mllmu_unlearn.cli.main", "finetune", *arguments, "--output_dir", str(out)),
+        output=out,
         needs=needs,
         identity=f"{__version__} {sha256(recipe.read_bytes()).hexdigest()}",
         environment={**environment, "OMP_NUM_THREADS": str(threads)},

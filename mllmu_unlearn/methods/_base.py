@@ -85,7 +85,7 @@ class Method:
         return {name: getattr(self, f"{name}_official")(side) for name, side in sides.items()}
 
     def references(self) -> dict[str, str]:
-        """side -> `logits` or `logprobs`: what the start model is asked for. Empty: it is never run."""
+        """side -> `logits`, `logprobs` or `hidden`: what the start model is asked for. Empty: it is never run."""
         return {}
 
     def official_references(self) -> dict[str, str]:

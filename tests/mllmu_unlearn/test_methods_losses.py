@@ -188,3 +188,27 @@ def test_a_task_vector_is_negated_exactly():
     get("task_vector")(scale=0.5).finish(SimpleNamespace(model=weights))
     assert torch.equal(weights["lora_A"].weight, a)
     assert torch.equal(weights["lora_B"].weight, -0.5 * b)
+
+
+def test_rmu_aims_at_a_random_direction_and_keeps_the_rest():
+    from types import SimpleNamespace
+
+    from mllmu_unlearn.side import Counts, Reference, Side
+
+    text = SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=5))
+    context = SimpleNamespace(model=SimpleNamespace(config=text), config=SimpleNamespace(seed=3))
+    method = get("rmu")(steering=2.0, gamma=3.0, alpha=0.5)
+    method.prepare(context)
+    assert method.target.norm().item() == pytest.approx(2.0)
+    assert (method.target >= 0).all()
+    one, other = (torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    counts = Counts(torch.tensor(3), torch.tensor(2), torch.tensor(1))
+    reference = Reference(hidden={method.layer: other})
+    side = Side(fixed(), LABELS, counts, reference, {method.layer: one.requires_grad_()})
+    places = [(one[row, place], other[row, place]) for row, place in PLACES]
+    forget = mean(((h - method.target) ** 2).mean().item() for h, _ in places)
+    retain = mean(((h - kept) ** 2).mean().item() for h, kept in places)
+    made = method.terms({"forget": side, "retain": side})
+    assert {k: v.item() for k, v in made.items()} == pytest.approx({"forget": 3 * forget, "retain": 0.5 * retain})
+    torch.stack(list(made.values())).sum().backward()
+    assert one.grad[LABELS == IGNORED].abs().max() == 0

@@ -59,6 +59,8 @@ def needed(plan_of, tmp_path):
     """needed(method) -> flags without which the method does not start."""
 
     def make(method: str) -> list[str]:
+        if method == "rmu":
+            return ["--layer", r"language_model\.layers\.1"]
         if method != "altpo":
             return []
         file = tmp_path.parent / f"{tmp_path.name}-alternates.jsonl"

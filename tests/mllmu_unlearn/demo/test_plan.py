@@ -30,7 +30,9 @@ def test_every_row_is_evaluated_after_what_it_needs(layout):
 def test_from_scratch_trains_the_models_first(layout):
     stages = by_name(plan(layout, workers=2, cores=4))
     assert stages["train-base"].needs == ()
-    assert stages["train-vanilla"].needs == stages["train-retain_only"].needs == ("train-base",)
+    for name in MODELS:
+        assert stages[f"train-{name}_facts"].needs == ("train-base",)
+        assert stages[f"train-{name}"].needs == (f"train-{name}_facts",)
     assert stages["unlearn-npo"].needs == stages["evaluate-vanilla"].needs == ("train-vanilla",)
     assert stages["evaluate-retain_only"].needs == ("train-retain_only",)
     assert [stages[f"train-{n}"].environment["OMP_NUM_THREADS"] for n in ("base", "vanilla")] == ["4", "2"]
