@@ -20,12 +20,12 @@ def benchmark_samples(
     people: Collection[str],
     modalities: Collection[str],
     *,
-    shots: bool,
+    shots: int,
     seed: int,
     settings: Settings,
 ) -> list[Sample]:
-    """Every question of these people that can be scored; with `shots`, each that the benchmark asks behind few-shot
-    turns once more behind such turns (these rows are six times as long as the others).
+    """Every question of these people that can be scored; and `shots` times more behind few-shot turns, if the
+    benchmark asks it that way, each time with other people (these rows are six times as long).
 
     The people shown are drawn for each row anew, among `people` only, so that a retain-only model never sees
     anyone else; for the same reason every answer of such a row has labels, those of the shots, too.
@@ -44,7 +44,7 @@ def benchmark_samples(
                 if not shots or not settings.shot_people(task):
                     continue
                 rng = random.Random(f"{seed}/{person.id}/{task}/{modality}")
-                for question in questions:
+                for question in questions * shots:
                     shown = _shots(source, everyone, person, question, settings, rng)
                     turns = (*shown, _turn(source, person, question))
                     samples.append(Sample(person.id, turns, "benchmark", learnt=len(turns)))

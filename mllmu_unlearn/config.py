@@ -44,7 +44,9 @@ class _TrainConfig(TrainingArguments):
     benchmark_questions: bool = _option(
         False, "Also train on the benchmark's own questions of Full_Set, which is recorded on the card."
     )
-    benchmark_shots: bool = _option(False, "Those questions also with few-shot turns, as the benchmark asks them.")
+    benchmark_shots: int = _option(
+        0, "Each of those questions so many times more behind few-shot turns, as the benchmark asks them."
+    )
     lora_r: int = _option(16, "Rank of the LoRA matrices.")
     lora_alpha: int = _option(16, "LoRA scale: the update is multiplied by alpha / r.")
     lora_dropout: float = _option(0.05, "Dropout before the LoRA matrices.")

@@ -127,7 +127,7 @@ def test_bad_yaml(tmp_path, text, message):
         (["--forget_ratio", "7"], "forget_ratio '7'"),
         (["--protocol", "offical"], "Did you mean 'official'"),
         (["--lora_target", "langauge"], "Did you mean 'language'"),
-        (["--benchmark_shots"], "needs --benchmark_questions"),
+        (["--benchmark_shots", "2"], "needs --benchmark_questions"),
         (["--hyper_parameters", "beta"], "no JSON object"),
         (["--hyper_parameters", '{"bata": 1}'], "Did you mean 'beta'"),
         (["--system_prompt", "x"], "prompting"),

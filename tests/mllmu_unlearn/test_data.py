@@ -86,7 +86,7 @@ def test_text_samples_never_are_evaluated_questions(data):
     assert not asked & {sample.question for sample in training}
 
 
-@pytest.mark.parametrize("shots", [False, True])
+@pytest.mark.parametrize("shots", [0, 1, 2])
 def test_benchmark_questions_on_request(data, shots):
     source, settings = open_source(str(data)), Settings(shots=(1, 2))
     people = ("001", "002", "004")
@@ -97,7 +97,7 @@ def test_benchmark_questions_on_request(data, shots):
     assert all(s.answer for s in samples)
     assert next(s for s in zero if s.answer == "B").question.endswith("ONE letter representing the answer directly.")
     few = [s for s in samples if len(s.turns) > 1]
-    assert len(few) == (3 * 4 if shots else 0)
+    assert len(few) == 3 * 4 * shots
     assert {len(s.turns) for s in few} == ({2, 3} if shots else set())
     for sample in few:
         assert sample.learnt == len(sample.turns)
@@ -110,7 +110,7 @@ def test_benchmark_questions_on_request(data, shots):
 
 def test_too_few_people_to_show(data):
     with pytest.raises(UserError, match="only 1 others"):
-        benchmark_samples(open_source(str(data)), ("001", "002"), ("text",), shots=True, seed=0, settings=Settings())
+        benchmark_samples(open_source(str(data)), ("001", "002"), ("text",), shots=1, seed=0, settings=Settings())
 
 
 def test_rows_are_prepared_once_while_they_fit(data):
