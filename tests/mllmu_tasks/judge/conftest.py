@@ -1,0 +1,67 @@
+"""A running judge, and runs with generation answers to be judged."""
+
+import json
+import threading
+
+import pytest
+from judge_server import KEY, JudgeServer
+
+from mllmu_tasks.judge.client import ChatClient
+
+DATE = "20260101_120000"
+
+
+@pytest.fixture
+def server():
+    running = JudgeServer()
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch, tmp_path):
+    """A cache of its own, the key in the environment, and no proxy between the test and the loopback."""
+    monkeypatch.setenv("MLLMU_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def client(server):
+    """client(**settings): a client of the server that does not wait long."""
+
+    def make(**settings):
+        return ChatClient(server.url, "judge", KEY, **{"first_wait": 0.01, "timeout": 5, **settings})
+
+    return make
+
+
+@pytest.fixture
+def answers(tmp_path):
+    """answers(name, {leaf: {person: [answer, ...]}}) -> output folder; the truth of each is `true <person> <index>`."""
+
+    def write(name, given):
+        folder = tmp_path / name / "model"
+        folder.mkdir(parents=True)
+        results = {leaf: {"alias": leaf} for leaf in given}
+        config = {"model": "mllmu_hf", "model_args": f"pretrained={name}"}
+        (folder / f"{DATE}_results.json").write_text(json.dumps({"results": results, "config": config}))
+        for leaf, people in given.items():
+            rows = [
+                {"score": 0.5, "mllmu_rougeL": 0.5, "person": person, "question_index": index}
+                | {"prediction": answer, "gold": f"true {person} {index}", "question": f"What of {person}?"}
+                | {"answered": float(bool(answer)), "parsed": 1.0}
+                for person, said in people.items()
+                for index, answer in enumerate(said)
+            ]
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / f"{DATE}_samples_{leaf}.jsonl").write_text(lines)
+        return tmp_path / name
+
+    return write
