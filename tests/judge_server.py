@@ -6,6 +6,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = "sk-Secret0123456789"
+IMAGE, TEXT = "mllmu_forget_generation_image", "mllmu_forget_generation_text"
+GIVEN = {
+    IMAGE: {"001": ["grade 9", "grade 8"], "002": ["grade 2", ""]},
+    TEXT: {"001": ["grade 10", "grade 9"], "003": ["grade 5", "grade 5 again"]},
+    "mllmu_forget_cloze_text": {"001": ["not for the judge"]},
+}
 
 
 class JudgeServer(ThreadingHTTPServer):
@@ -81,3 +87,8 @@ def completion(text):
 
 def error(message, code=None):
     return {"error": {"message": message, "type": "error", "code": code}}
+
+
+def judged(folder):
+    (file,) = folder.rglob("*_judged.json")
+    return json.loads(file.read_text())

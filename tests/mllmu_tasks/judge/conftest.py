@@ -1,12 +1,16 @@
 """A running judge, and runs with generation answers to be judged."""
 
 import json
+import re
 import threading
 
 import pytest
 from judge_server import KEY, JudgeServer
+from typer.testing import CliRunner
 
+from mllmu_tasks.errors import UserError
 from mllmu_tasks.judge.client import ChatClient
+from mllmu_unlearn.cli.main import app
 
 DATE = "20260101_120000"
 
@@ -65,3 +69,23 @@ def answers(tmp_path):
         return tmp_path / name
 
     return write
+
+
+def by_the_answer(material):
+    found = re.search(r"\d+", material["answer"])
+    return f'{{"Factuality Score": {found[0] if found else 1}, "Justification": "as told"}}'
+
+
+@pytest.fixture
+def judge(server):
+    """judge(folder, *flags) -> (exit code, what was printed)."""
+    server.grade = by_the_answer
+
+    def run(*arguments, url=server.url):
+        found = CliRunner().invoke(app, ["judge", "--base_url", url, *map(str, arguments)])
+        if isinstance(found.exception, UserError):
+            return 2, str(found.exception)
+        assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+        return found.exit_code, found.output
+
+    return run
