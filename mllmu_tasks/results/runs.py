@@ -26,6 +26,7 @@ class Sample:
     answered: bool
     parsed: bool
     metrics: dict[str, float]
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def _samples(file: Path, leaf: Leaf) -> list[Sample]:
                     answered=bool(row["answered"]),
                     parsed=bool(row["parsed"]),
                     metrics={k: float(v) for k, v in row.items() if k.startswith("mllmu_") and _number(v)},
+                    question=row.get("question", ""),
                 )
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:

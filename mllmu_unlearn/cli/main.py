@@ -8,7 +8,7 @@ import typer
 
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.cli import baseline, check, data, demo, env, methods, results, tasks, train
+from mllmu_unlearn.cli import baseline, check, data, demo, env, judge, methods, results, tasks, train
 
 app = typer.Typer(
     name="mllmu",
@@ -23,6 +23,7 @@ train.add_to(app)
 results.add_to(app)
 check.add_to(app)
 baseline.add_to(app)
+judge.add_to(app)
 tasks.add_to(app)
 methods.add_to(app)
 env.add_to(app)
