@@ -5,7 +5,6 @@ rows mix freely, and every tensor that a processor makes reaches the model witho
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,15 +42,29 @@ class ChatEncoder:
     def __call__(self, sample: Sample, images: Sequence[Image]) -> Row:
         """Processor tensors (1, ...) and labels (1, T). Raises UserError if an answer cannot be located."""
         row = self._with_last_answer(sample, images)
-        for last in range(len(sample.turns) - sample.learnt, len(sample.turns) - 1):
-            start = replace(sample, turns=sample.turns[: last + 1])
-            earlier = self._with_last_answer(start, images[: sum(turn.image is not None for turn in start.turns)])
-            length = earlier["input_ids"].shape[1]
-            if not torch.equal(row["input_ids"][:, :length], earlier["input_ids"]):
-                raise UserError("the chat template writes a turn another way when more turns follow.")
-            labels = row["labels"][:, :length]
-            row["labels"][:, :length] = torch.where(earlier["labels"] == IGNORED, labels, earlier["labels"])
+        if sample.learnt > 1:
+            self._label_earlier(sample, row)
         return row
+
+    def _label_earlier(self, sample: Sample, row: Row) -> None:
+        """Labels on the other learnt answers, found in order: the processor is too slow to ask for each turn."""
+        messages, ids, place = _messages(sample), row["input_ids"][0].tolist(), 0
+        for turn in range(len(sample.turns) - 1):
+            prompt = self._tokens(
+                self.processor.apply_chat_template(messages[: 2 * turn + 1], add_generation_prompt=True)
+            )
+            whole = self._tokens(self.processor.apply_chat_template(messages[: 2 * turn + 2]))
+            answer = whole[_common(prompt, whole) :]
+            end = next((n for n, token in enumerate(answer, 1) if token in self.stops), len(answer))
+            before = whole[: len(whole) - len(answer)][-CONTEXT:]
+            place = _find([*before, *answer[:end]], ids, place)
+            if place < 0:
+                raise UserError(
+                    f"the chat template hides the answer '{sample.turns[turn].answer}' when more turns follow."
+                )
+            begin, place = place + len(before), place + len(before) + end
+            if turn >= len(sample.turns) - sample.learnt:
+                row["labels"][0, begin:place] = row["input_ids"][0, begin:place]
 
     def _with_last_answer(self, sample: Sample, images: Sequence[Image]) -> Row:
         messages = _messages(sample)
@@ -77,10 +90,7 @@ class ChatEncoder:
     def _answer(self, prompt: str, text: str) -> list[int]:
         """The tokens of `text` behind its longest common token prefix with `prompt`."""
         before, whole = self._tokens(prompt), self._tokens(text)
-        common = 0
-        while common < min(len(before), len(whole)) and before[common] == whole[common]:
-            common += 1
-        return whole[common:]
+        return whole[_common(before, whole) :]
 
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=_adds_special(self.processor, text))["input_ids"]
@@ -136,6 +146,22 @@ class Collator:
             keep = scored.nonzero().squeeze(1)
         index = torch.tensor([index for index, _, _ in picks])
         return {"labels": labels[:, keep], "keep": keep, "index": index, **inputs}
+
+
+CONTEXT = 3
+"""Tokens before an answer that tell it from the same words elsewhere; images never stand that close."""
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    pairs = zip(one, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _find(pattern: Sequence[int], tokens: Sequence[int], start: int) -> int:
+    """Where the pattern begins, at or after `start`; -1 if nowhere."""
+    places = range(start, len(tokens) - len(pattern) + 1)
+    return next((n for n in places if list(tokens[n : n + len(pattern)]) == list(pattern)), -1)
 
 
 def _messages(sample: Sample) -> list[dict]:
