@@ -125,8 +125,9 @@ def _what(record: Mapping[str, Any], title: str) -> str:
 
 def _front(record: Mapping[str, Any]) -> dict[str, Any]:
     peft = record["kind"] in ("lora", "ia3", "shira")
-    front = {
-        "base_model": record["base_model"]["name_or_path"],
+    base = record["base_model"]["name_or_path"]
+    known = {} if Path(base).is_absolute() else {"base_model": base}  # the hub takes an id there, not a folder
+    front = known | {
         "base_model_relation": "adapter" if peft else "finetune",
         "pipeline_tag": "image-text-to-text",
         "datasets": ["MLLMMU/MLLMU-Bench"],

@@ -162,7 +162,8 @@ def record(
     trained = plan.people.forget + plan.people.retain
     retained = plan.people.retain if config.method != "finetune" else _trained(config, plan.people) or trained
     local = Path(config.model_name_or_path).is_dir()
-    options = {k: v for k in ("learning_rate", "num_train_epochs") if (v := getattr(config, k)) is not None}
+    length = "max_steps" if config.max_steps > 0 else "num_train_epochs"
+    options = {k: v for k in ("learning_rate", length) if (v := getattr(config, k)) is not None}
     if config.kind == "lora":
         options |= {
             "lora_r": config.lora_r,

@@ -11,6 +11,8 @@ from mllmu_tasks.errors import UserError
 
 RESULTS_SUFFIX = "_results.json"
 FACTS_METRIC = "mllmu_facts,none"
+OURS = ("mllmu_hf", "mllmu_replay")
+"""Models whose empty answers are answers: whatever fails in them ends the run."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Run:
     @property
     def answered_rate(self) -> float | None:
         return sum(s.answered for s in self.samples) / len(self.samples) if self.samples else None
+
+    @property
+    def may_hide_failures(self) -> bool:
+        """True for backends of lmms-eval, several of which turn a failure into an empty answer."""
+        return self.model not in OURS
 
     @property
     def prompt_style(self) -> str:

@@ -24,7 +24,10 @@ COMPARED = ("data_hash", "seed", "shots", "shot_questions")
 
 @dataclass(frozen=True)
 class Cell:
-    """One number: the mean `score` of a task on a split; modality None pools image and text questions."""
+    """One number: the mean `score` of a task on a split; modality None pools image and text questions.
+
+    is_result: False if a backend that may hide failures left questions without an answer.
+    """
 
     run: str
     split: Split
@@ -34,6 +37,7 @@ class Cell:
     metric: str
     estimate: Estimate
     answered: float
+    is_result: bool = True
 
 
 def cells(run: Run, *, pooled: bool = True, name: str | None = None) -> list[Cell]:
@@ -53,6 +57,7 @@ def cells(run: Run, *, pooled: bool = True, name: str | None = None) -> list[Cel
             metric=METRICS[task][0],
             estimate=clustered_mean([s.score for s in group], [s.person for s in group]),
             answered=sum(s.answered for s in group) / len(group),
+            is_result=all(s.answered for s in group) or not run.may_hide_failures,
         )
         for (split, ratio, task, modality), group in groups.items()
     ]
@@ -98,12 +103,13 @@ def render(rows: Sequence[Cell], form: str, *, title: str = "", width: int | Non
         lines = [["", *labels], ["---"] * (len(labels) + 1), *body]
         return "\n".join("| " + " | ".join(_escape(x) for x in line) + " |" for line in lines)
     table = Table(title=title or None, title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for label in labels:
         table.add_column(label.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for line in body:
         table.add_row(*line)
-    console = Console(width=width or 12 * len(heads) + 24, file=io.StringIO(), force_terminal=False)
+    longest = max((len(name) for name in names), default=0)
+    console = Console(width=width or 14 * len(heads) + longest + 4, file=io.StringIO(), force_terminal=False)
     console.print(table)
     return console.file.getvalue()
 
@@ -126,6 +132,8 @@ def _label(place: tuple) -> str:
 def _number(cell: Cell | None) -> str:
     if cell is None:
         return "-"
+    if not cell.is_result:
+        return "no result"
     error = "" if cell.estimate.stderr is None else f" ±{cell.estimate.stderr:.2f}".replace("±0.", "±.")
     return f"{cell.estimate.mean:.2f}{error}"
 

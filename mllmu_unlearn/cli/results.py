@@ -1,6 +1,7 @@
 """`mllmu results`: one table from one or many lmms-eval output folders."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,9 @@ def results(
     allow_differences: Annotated[
         bool, typer.Option(help="Compare runs made with different data, seeds, shots or prompt styles.")
     ] = False,
+    allow_unanswered: Annotated[
+        bool, typer.Option(help="Show scores of lmms-eval's own backends even where questions were not answered.")
+    ] = False,
 ) -> None:
     from mllmu_tasks.results.runs import load_runs
     from mllmu_tasks.results.table import cells, differences, render
@@ -28,9 +32,16 @@ def results(
     differ = differences(runs)
     if differ and not allow_differences:
         raise UserError(f"these runs cannot be compared ({'; '.join(differ)}); --allow-differences shows them anyway.")
-    print(render([c for run in runs for c in cells(run, pooled=not modalities)], form))
+    found = [c for run in runs for c in cells(run, pooled=not modalities)]
+    if allow_unanswered:
+        found = [replace(cell, is_result=True) for cell in found]
+    print(render(found, form))
     for run in runs:
-        rate = run.answered_rate
-        if rate is not None and rate < 1:
-            silent = sum(not s.answered for s in run.samples)
+        silent = sum(not s.answered for s in run.samples)
+        if silent:
             print(f"{run.name}: {silent} of {len(run.samples)} questions not answered", file=sys.stderr)
+    if not all(cell.is_result for cell in found):
+        raise UserError(
+            "a backend of lmms-eval left questions without an answer, which is no forgetting; evaluate with --model "
+            "mllmu_hf (docs/backends.md says what which backend can), or add --allow-unanswered to see the scores."
+        )
