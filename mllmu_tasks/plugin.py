@@ -26,6 +26,7 @@ def register() -> list:
 
         return [
             ModelManifest("mllmu_hf", chat_class_path="mllmu_tasks.models.hf.MllmuHf"),
+            ModelManifest("mllmu_peft", chat_class_path="mllmu_tasks.models.peft_backend.MllmuPeft"),
             ModelManifest("mllmu_replay", chat_class_path="mllmu_tasks.models.replay.MllmuReplay"),
         ]
     except Exception as error:  # the whole plugin chain of lmms-eval hangs on this call

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from mllmu_tasks import prompts
+from mllmu_tasks import prompts, unanswered
 from mllmu_tasks.benchmark import FULL_CONFIG, Leaf, Modality, Task
 from mllmu_tasks.errors import UserError, stop
 from mllmu_tasks.people import Question
@@ -116,13 +116,16 @@ def score(doc: dict, results: Sequence[str]) -> dict:
         **who,
         "question": doc["question"],
         "gold": doc["gold"],
-        BY_PERSON: {"score": scored["score"], "person": doc["person"]},
+        BY_PERSON: {key: (scored | doc)[key] for key in ("score", "person", "answered", "leaf")},
         FACTS: doc["leaf"],
     }
 
 
 def mean_by_person(items: Sequence[dict]) -> float:
     """Mean over questions; lmms-eval adds the standard error clustered by person to it."""
+    if items:
+        silent = sum(not item["answered"] for item in items)
+        unanswered.note(Leaf.parse(items[0]["leaf"]), silent, len(items))
     return sum(item["score"] for item in items) / len(items) if items else float("nan")
 
 

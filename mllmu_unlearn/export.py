@@ -1,5 +1,10 @@
-"""An adapter folder -> an ordinary checkpoint with merged weights, for servers that take no adapter."""
+"""An adapter folder -> a folder that opens as a checkpoint, for backends and servers that take no adapter.
 
+Merged: weights of its own, which everything opens. Linked: links to the base model's weights with the adapter
+beside them, which takes no space; Transformers applies the adapter when it opens the folder.
+"""
+
+import shutil
 from pathlib import Path
 
 import yaml
@@ -7,11 +12,15 @@ from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.adapter import weights_fingerprint
+from mllmu_tasks.models.adapter import WEIGHTS, weights_fingerprint
+from mllmu_tasks.models.fingerprint import local_folder
 from mllmu_unlearn import card, methods
 from mllmu_unlearn.adapters import base_of
 from mllmu_unlearn.folders import MARK, check_output, whole_folder
 from mllmu_unlearn.methods._supervised import Supervised
+
+LINKABLE = ("lora", "ia3")
+BESIDE_WEIGHTS = ("config.json", "generation_config.json", "model.safetensors.index.json")
 
 
 def merge(adapter: Path | str, out: Path | str) -> Path:
@@ -33,6 +42,30 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
         merged.save_pretrained(folder)
         AutoProcessor.from_pretrained(adapter).save_pretrained(folder)
         _write_card(folder, out.name, record)
+    return out
+
+
+def link(adapter: Path | str, out: Path | str) -> Path:
+    """Write links to the base model's weights, and copies of its configuration and of the adapter; returns `out`.
+
+    The base model has to stay where it is. Raises UserError as `merge` does, and for adapters that Transformers
+    does not apply by itself.
+    """
+    adapter, out = Path(adapter), Path(out)
+    check_output(out)
+    base, revision = base_of(adapter)
+    record = _record(adapter)
+    if record["kind"] not in LINKABLE:
+        raise UserError(f"Transformers does not open adapters of kind {record['kind']} by itself; use --merge.")
+    _check_base(adapter, base, revision, record)
+    with whole_folder(out) as folder:
+        for file in sorted(local_folder(base, revision=revision).iterdir()):
+            if file.suffix == ".safetensors" and file.name != WEIGHTS:
+                (folder / file.name).symlink_to(file.resolve())
+            elif file.name in BESIDE_WEIGHTS:
+                shutil.copyfile(file, folder / file.name)
+        for file in sorted(adapter.iterdir()):
+            shutil.copyfile(file, folder / file.name)
     return out
 
 

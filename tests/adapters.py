@@ -1,4 +1,4 @@
-"""Adapters made on the spot with PEFT for a saved tiny LLaVA."""
+"""Adapters made on the spot with PEFT for a saved tiny model."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText
 
 from mllmu_tasks.models.fingerprint import weights_fingerprint
 
-LANGUAGE = r".*language_model\.layers\.\d+\.(self_attn\.(q|v)_proj|mlp\.(up|down)_proj)"
+LANGUAGE = r".*(language|text)_model\.layers\.\d+\.(self_attn\.(q|v)_proj|mlp\.(up|down)_proj)"
 CONFIGS = {
     "lora": lambda: LoraConfig(r=4, target_modules=LANGUAGE),
     "ia3": lambda: IA3Config(target_modules=LANGUAGE, feedforward_modules=r".*down_proj"),

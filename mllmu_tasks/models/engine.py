@@ -56,10 +56,11 @@ class Engine:
         return self.model.config.get_text_config().to_dict().get("max_position_embeddings")
 
     def length(self, prompt: Prompt, images: Sequence[Image.Image]) -> int:
-        """Tokens of a prompt with its images. Only images of new sizes are shown to the processor."""
+        """Tokens of a prompt with its images. Only images of new sizes, in number too, are shown to the processor.
+
+        Raises UserError if the processor does not take such a prompt.
+        """
         tokens = len(self._tokens(prompt))
-        if not images:
-            return tokens
         sizes = tuple(image.size for image in images)
         if sizes not in self._image_tokens:
             self._image_tokens[sizes] = self._encode(prompt, images)["input_ids"].shape[1] - tokens
@@ -114,7 +115,10 @@ class Engine:
         try:
             return encode(self.processor, prompt.text, images)
         except Exception as error:
-            raise UserError(f"could not prepare {prompt.where}: {_reason(error)}") from error
+            raise UserError(
+                f"could not prepare {prompt.where}, whose prompt has {len(images)} images: {_reason(error)} If this "
+                "model takes no such prompts, choose other --tasks, or MLLMU_SHOTS=0 for prompts without examples."
+            ) from error
 
     def _row(self, prompt: Prompt, prefix: Prefix | None) -> Row:
         """Tensors of a prompt, or of what follows the beginning."""

@@ -23,7 +23,10 @@ def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
     few neurons shows as well. Stored in another dtype, a model is another one. A hub id is resolved to its
     snapshot, which is downloaded if it is not there. Raises UserError if there are no safetensors.
     """
-    files = _weight_files(local_folder(name_or_path, revision=revision), name_or_path)
+    folder = local_folder(name_or_path, revision=revision)
+    files = _weight_files(folder, name_or_path)
+    if (folder / ADAPTER_FILES[0]).is_file():  # Transformers applies an adapter that lies beside the weights
+        files.append(folder / ADAPTER_FILES[1])
     try:
         stats = [file.stat() for file in files]
     except OSError as error:

@@ -12,7 +12,7 @@ RAW = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_na
 def add_to(app: typer.Typer) -> None:
     app.command("unlearn", context_settings=RAW, help="Forget people: write a PEFT adapter.")(unlearn)
     app.command("finetune", context_settings=RAW, help="Train the vanilla or the retain-only model.")(finetune)
-    app.command("export", help="Write merged weights, for vLLM and other servers.")(export)
+    app.command("export", help="Make a checkpoint of an adapter, for backends and servers that take none.")(export)
 
 
 def unlearn(context: typer.Context) -> None:
@@ -30,7 +30,14 @@ def finetune(context: typer.Context) -> None:
 def export(
     adapter: Annotated[Path, typer.Argument(help="Adapter folder.")],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
+    merged: Annotated[
+        bool,
+        typer.Option("--merge/--link", help="Merged weights (vLLM), or links to the base weights (Transformers)."),
+    ] = True,
 ) -> None:
-    from mllmu_unlearn.export import merge
+    from mllmu_unlearn.export import link, merge
 
-    print(f"merged weights: {merge(adapter, out)}")
+    if merged:
+        print(f"merged weights: {merge(adapter, out)}")
+    else:
+        print(f"linked weights: {link(adapter, out)}")

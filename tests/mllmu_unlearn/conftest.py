@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tiny_architectures import tiny_idefics3, tiny_qwen
+from tiny_idefics import tiny_idefics3
+from tiny_qwens import tiny_qwen2_5_vl
 
 from mllmu_tasks.mini.tiny import TinyShape, build_tiny_llava
 
@@ -113,4 +114,4 @@ def family(request, tiny, texts):
     """(model, processor) of each architecture; tests must not change the model's weights."""
     if request.param == "llava":
         return tiny
-    return {"qwen2_5_vl": tiny_qwen, "idefics3": tiny_idefics3}[request.param](texts)
+    return {"qwen2_5_vl": tiny_qwen2_5_vl, "idefics3": tiny_idefics3}[request.param](texts)

@@ -1,5 +1,6 @@
 import pytest
 import tiny_models
+from adapters import make_adapter
 
 
 @pytest.fixture(scope="session")
@@ -10,6 +11,19 @@ def folders(tmp_path_factory):
     def folder(family: str = "llava"):
         if family not in made:
             made[family] = tiny_models.save(family, tmp_path_factory.mktemp(family) / "tiny")
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapters(folders, tmp_path_factory):
+    """Family -> a LoRA adapter of its tiny model, made on first use."""
+    made = {}
+
+    def folder(family: str = "llava"):
+        if family not in made:
+            made[family] = make_adapter(folders(family), tmp_path_factory.mktemp(f"{family}-lora") / "lora", "lora")
         return made[family]
 
     return folder

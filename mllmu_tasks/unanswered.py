@@ -1,0 +1,58 @@
+"""Loud words at the end of a run in which questions were not answered.
+
+An empty answer scores 0, which on a forget set looks like perfect forgetting. Several backends of lmms-eval turn
+a failure into an empty answer, so the last thing that a run prints is how many there were, and why perhaps.
+"""
+
+import atexit
+import sys
+
+from mllmu_tasks.benchmark import Leaf, Modality, Split, Task
+
+_SEEN: dict[Leaf, tuple[int, int]] = {}
+BAR = "!" * 100
+
+
+def note(leaf: Leaf, silent: int, asked: int) -> None:
+    """Remember how many of a leaf's questions were not answered; the words come when the process ends."""
+    if not _SEEN:
+        atexit.register(_say)
+    _SEEN[leaf] = silent, asked
+
+
+def _say() -> None:
+    words = warning(_SEEN)
+    if words:
+        print(f"\n{BAR}\n{words}\n{BAR}", file=sys.stderr, flush=True)
+
+
+def warning(seen: dict[Leaf, tuple[int, int]]) -> str:
+    """(unanswered, asked) of each leaf -> what to print; "" if all were answered."""
+    silent, asked = (sum(counts[n] for counts in seen.values()) for n in (0, 1))
+    if not silent:
+        return ""
+    where = ", ".join(f"{leaf.name} {few} of {many}" for leaf, (few, many) in seen.items() if few)
+    return (
+        f"mllmu: {silent} of {asked} questions not answered. An empty answer scores 0 and looks like forgetting: "
+        f"do not read these scores as a result before you know why.\n{where}\nLikely cause: {_cause(seen)}"
+    )
+
+
+def _cause(seen: dict[Leaf, tuple[int, int]]) -> str:
+    mute = {leaf for leaf, (silent, asked) in seen.items() if silent == asked}
+    partly = {leaf for leaf, (silent, asked) in seen.items() if silent} - mute
+    if mute and not partly:
+        for test, cause in (
+            (lambda leaf: leaf.modality is Modality.TEXT, "this backend cannot answer questions without an image"),
+            (lambda leaf: leaf.modality is Modality.IMAGE, "this backend cannot answer questions with images"),
+            (_has_shots, "this backend cannot answer prompts with several turns or images (MLLMU_SHOTS=0 has none)"),
+        ):
+            if set(filter(test, seen)) == mute and len(mute) < len(seen):
+                return f"{cause}; see docs/backends.md, or use --model mllmu_hf."
+    if mute and len(mute) == len(seen):
+        return "every generation failed; the log above shows the first exception."
+    return "the model ended its answer at once, or generation failed and the backend hid it; read the log above."
+
+
+def _has_shots(leaf: Leaf) -> bool:
+    return leaf.task is not Task.GENERATION and leaf.split is not Split.REAL
