@@ -42,6 +42,12 @@ def test_every_leaf_carries_its_facts_and_a_clustered_error(gold):
         assert "mllmu_by_person_stderr_clustered,none" in gold.results["results"][leaf.name]
 
 
+def test_the_printed_table_fits_a_terminal(gold):
+    rows = [line for line in gold.output.splitlines() if line.startswith(("| - mllmu", "|mllmu"))]
+    assert len(rows) > len(list(leaves()))
+    assert max(map(len, rows)) < 130
+
+
 def test_no_shot_person_is_scored_and_nobody_else_is_missing(gold):
     (run,) = load_runs([gold.folder])
     shown = run.facts["mllmu_forget_15_classification_image"]["shot_people"]
