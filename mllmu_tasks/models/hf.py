@@ -18,9 +18,10 @@ from mllmu_tasks.models.adapter import attach, read_adapter, weights_fingerprint
 from mllmu_tasks.models.engine import Engine
 from mllmu_tasks.models.journal import ImageHashes, Journal, digest, request_keys
 from mllmu_tasks.models.loading import DTYPES, load_model, load_processor
+from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.prefix import Prefix
 from mllmu_tasks.models.rendering import STYLES, Prompt, render
-from mllmu_tasks.settings import cache_folder
+from mllmu_tasks.settings import Settings, cache_folder
 
 ARGUMENTS = (
     *("pretrained", "peft", "revision", "dtype", "device", "device_map", "attn_implementation"),
@@ -147,6 +148,8 @@ class MllmuHf(lmms):
             prompt, images = render(
                 request, self.task_dict, self.prompt_style, self.system_prompt, self.processor, hash_image
             )
+            if self.prompt_style == "official":
+                prompt = as_officially(prompt, self._model.config.model_type, Settings.from_environment())
             settings = {**prompt.settings, "until": prompt.until}
             prompts.append(prompt)
             contents.append((prompt.text, prompt.images, settings))
