@@ -80,27 +80,28 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-def write(folder: Path, record: Mapping[str, Any], *, name: str, title: str, formula: str, paper: str) -> None:
-    """Write both files. `record` is the content of unlearning.yaml; the rest is the method in words."""
+def write(folder: Path, record: Mapping[str, Any], *, name: str) -> None:
+    """Write both files. `record` is the content of unlearning.yaml, `name` the heading of the card."""
     text = yaml.safe_dump({"format": FORMAT} | dict(record), sort_keys=False, allow_unicode=True)
     (folder / MARK).write_text(text, encoding="utf-8")
-    card = _card(record, name=name, title=title, formula=formula, paper=paper)
+    card = _card(record, name=name)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _card(record: Mapping[str, Any], *, name: str, title: str, formula: str, paper: str) -> str:
+def _card(record: Mapping[str, Any], *, name: str) -> str:
+    about = record["about"]
     base, forget, kind = record["base_model"], record["forget"], record["kind"]
     ids = ", ".join(forget["ids"])
     fields = {
         "name": name,
         "base": base["name_or_path"],
         "prompt": record["system_prompt"] or "",
-        "what": _what(record, title),
-        "title": title,
+        "what": _what(record, about["title"]),
+        "title": about["title"],
         "method": record["method"],
         "protocol": record["protocol"],
-        "formula": formula,
-        "paper": paper,
+        "formula": about["formula"],
+        "paper": about["paper"],
         "hypers": ", ".join(f"{k} = {v}" for k, v in record["hyper_parameters"].items()) or "none",
         "revision": base["revision"] or "default",
         "fingerprint": base["fingerprint"],

@@ -139,7 +139,7 @@ class _TrainConfig(TrainingArguments):
 class UnlearnConfig(_TrainConfig):
     """Flags of `mllmu unlearn`; the hyper-parameters of the chosen method are flags, too."""
 
-    method: str | None = _option(None, "What to do; `mllmu unlearn --method ?` lists the methods.")
+    method: str | None = _option(None, "A name of `mllmu methods`, or a method of your own: path.py:Class.")
     protocol: str = _option("paper", "paper: as the method's paper; official: as the benchmark's own code.")
     hyper_parameters: dict | str | None = field(
         default=None, metadata={"help": "The method's, as JSON; flags of their own do the same."}
@@ -155,6 +155,7 @@ class UnlearnConfig(_TrainConfig):
         if not self.method:
             raise UserError(f"which method? Give --method. Known: {', '.join(methods.names())}.")
         kind = methods.get(self.method)
+        self.method = kind.name
         self._one_of("protocol", self.protocol, PROTOCOLS)
         self._one_of("reference", self.reference, ("auto", "live", "cached"))
         if self.forget_ids is None and self.forget_ratio is None:

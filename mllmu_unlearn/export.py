@@ -14,10 +14,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import WEIGHTS, weights_fingerprint
 from mllmu_tasks.models.fingerprint import local_folder
-from mllmu_unlearn import card, methods
+from mllmu_unlearn import card
 from mllmu_unlearn.adapters import base_of
 from mllmu_unlearn.folders import MARK, check_output, whole_folder
-from mllmu_unlearn.methods._supervised import Supervised
 
 LINKABLE = ("lora", "ia3")
 BESIDE_WEIGHTS = ("config.json", "generation_config.json", "model.safetensors.index.json")
@@ -41,7 +40,7 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
     with whole_folder(out) as folder:
         merged.save_pretrained(folder)
         AutoProcessor.from_pretrained(adapter).save_pretrained(folder)
-        _write_card(folder, out.name, record)
+        card.write(folder, {**record, "kind": "full"}, name=out.name)
     return out
 
 
@@ -82,15 +81,3 @@ def _check_base(adapter: Path, base: str, revision: str | None, record: dict) ->
         raise UserError(
             f"the weights of '{base}' are not those that '{adapter}' was made from (fingerprint {made_from})."
         )
-
-
-def _write_card(folder: Path, name: str, record: dict) -> None:
-    method = Supervised if record["method"] == Supervised.name else methods.get(record["method"])
-    card.write(
-        folder,
-        {**record, "kind": "full"},
-        name=name,
-        title=method.title,
-        formula=method.formula,
-        paper=method.paper,
-    )

@@ -11,6 +11,7 @@ from mllmu_tasks.source import Source, open_source
 from mllmu_unlearn import adapters, card, models
 from mllmu_unlearn.benchmark_data import benchmark_samples
 from mllmu_unlearn.data import People, Sample, TrainingSet, baseline_configs, choose_people
+from mllmu_unlearn.methods import code
 from mllmu_unlearn.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
     """What must be equal for a checkpoint to be continued; plain JSON."""
     return {
         "method": config.method,
+        "method_code": code(type(config.chosen)),
         "protocol": config.protocol,
         "hyper_parameters": config.hyper_parameters,
         "model": plan.fingerprint,
@@ -176,6 +178,8 @@ def record(
     return {
         "kind": config.kind,
         "method": config.method,
+        "about": {key: getattr(config.chosen, key) for key in ("title", "formula", "paper")},
+        "method_code": code(type(config.chosen)),
         "protocol": config.protocol,
         "hyper_parameters": dict(config.hyper_parameters) | (options if config.chosen.sides else {}),
         "base_model": {

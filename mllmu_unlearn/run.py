@@ -192,15 +192,7 @@ def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summ
 def _write_card(
     config: Config, planned: Plan, folder: Path, name: str, summary: dict, system_prompt: str | None = None
 ) -> None:
-    method = config.chosen
-    card.write(
-        folder,
-        plan.record(config, planned, summary, system_prompt),
-        name=name,
-        title=method.title,
-        formula=method.formula,
-        paper=method.paper,
-    )
+    card.write(folder, plan.record(config, planned, summary, system_prompt), name=name)
 
 
 def _summary(trainer: MethodTrainer, seconds: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Describe this one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Describe this one (or path.py:Class).")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="All of them as a Markdown table.")] = False,
 ) -> None:
     from mllmu_unlearn.methods import get, names
@@ -36,7 +36,7 @@ def _describe(name: str) -> None:
     from mllmu_unlearn.methods import get
 
     method = get(name)
-    lines = [f"{name}: {method.title}", f"  {' '.join((method.__doc__ or '').split())}", ""]
+    lines = [f"{method.name}: {method.title}", f"  {' '.join((method.__doc__ or '').split())}", ""]
     lines += [f"minimised  {method.formula}", f"paper      {method.paper}"]
     lines.append(f"data       {', '.join(method.sides) or 'none'}")
     lines.append(f"result     {method.kind}")

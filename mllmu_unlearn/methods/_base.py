@@ -2,6 +2,7 @@
 
 A method is one file `methods/<name>.py` with one registered dataclass: its fields are the hyper-parameters
 (flags and YAML keys come from them), its functions give the loss of each side. The file names the method.
+Methods of other packages and of the user's own files are found by `_external.py`.
 """
 
 import difflib
@@ -146,17 +147,30 @@ def register(cls: type[Method]) -> type[Method]:
 
 
 def names() -> tuple[str, ...]:
-    """All methods, by name; imports none of them."""
-    shipped = (m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_")
-    return tuple(sorted({*shipped, *_METHODS}))
+    """All methods, by name: this package's, those of other packages, those of files; imports none of them."""
+    from mllmu_unlearn.methods import _external
+
+    return tuple(sorted({*_shipped(), *_external.installed(), *_METHODS}))
 
 
 def get(name: str) -> type[Method]:
-    """The class of a method. Raises UserError with the nearest name for an unknown one."""
+    """The class of a method, by name or as `path.py:Class`. Raises UserError, with the nearest name."""
+    from mllmu_unlearn.methods import _external
+
+    place = _external.split(name)
+    if place is not None:
+        return _external.from_file(*place, _shipped())
     if name not in _METHODS:
-        if name not in names():
+        if name in _shipped():
+            import_module(f"{__package__}.{name}")
+        elif name in (entries := _external.installed()):
+            _external.from_entry_point(entries[name])
+        else:
             near = difflib.get_close_matches(name.lower().replace("-", "_"), names(), n=1)
             hint = f" Did you mean '{near[0]}'?" if near else did_you_mean(name, names())
             raise UserError(f"unknown method '{name}'.{hint}")
-        import_module(f"{__package__}.{name}")
     return _METHODS[name]
+
+
+def _shipped() -> tuple[str, ...]:
+    return tuple(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_")
