@@ -2,6 +2,7 @@
 
 import io
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,7 @@ class ImageStore:
         self.wanted: set[int] | None = set()
         self.rows: dict[int, pa.Scalar] = {}
         self.decoded: OrderedDict[tuple[int, int], Image.Image] = OrderedDict()
+        self.problems: dict[tuple[int, int], str | None] = {}
 
     def want(self, rows: Iterable[int]) -> None:
         """Announce rows before the first one is read, so that one pass over the files finds them all."""
@@ -70,7 +72,13 @@ class ImageStore:
         return picture
 
     def problem(self, row: int, index: int) -> str | None:
-        """Why an image cannot be read, or None; cheaper than decoding it."""
+        """Why an image cannot be read, or None; cheaper than decoding it, and looked at once."""
+        key = (row, index)
+        if key not in self.problems:
+            self.problems[key] = self._look(row, index)
+        return self.problems[key]
+
+    def _look(self, row: int, index: int) -> str | None:
         try:
             Image.open(io.BytesIO(self.encoded(row, index))).verify()
         except UserError as error:
@@ -92,13 +100,13 @@ class ImageStore:
         return [value]
 
     def _read(self, rows: list[int]) -> None:
-        """One row group at a time, and of it only the wanted rows."""
+        """One row group at a time, and of it only the wanted rows (sorted)."""
         start = 0
         for file in self.files:
             parquet = pq.ParquetFile(file)
             for group in range(parquet.num_row_groups):
                 size = parquet.metadata.row_group(group).num_rows
-                here = [row - start for row in rows if start <= row < start + size]
+                here = [row - start for row in rows[bisect_left(rows, start) : bisect_left(rows, start + size)]]
                 if here:
                     column = parquet.read_row_group(group, columns=[self.column]).column(0)
                     kept = column.take(pa.array(here))

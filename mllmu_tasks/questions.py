@@ -108,7 +108,8 @@ def _people(source: Source, leaf: Leaf) -> tuple[list[Person], list[str], list[L
     left_out: list[LeftOut] = []
     if leaf.split is Split.TEST:
         ids = [person.id for person in source.people(forget_config(leaf.ratio))]
-        people = [person for person in people if person.id in set(ids)]
+        asked = set(ids)
+        people = [person for person in people if person.id in asked]
         there = {person.id for person in people}
         left_out = [LeftOut(i, None, f"not in {TEST_CONFIG}") for i in ids if i not in there]
     if leaf.split in (Split.FORGET, Split.TEST):

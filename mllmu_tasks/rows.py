@@ -87,6 +87,8 @@ def gold_letter(answer: str, options: tuple[tuple[str, str | None], ...]) -> tup
     """
     answer = answer.strip()
     given = dict(options)
+    if len(answer) == 1 and answer.isupper() and (given.get(answer) or "").strip():
+        return answer, None  # nearly all of the data
     texts = {letter: text.strip().casefold() for letter, text in options if text is not None and text.strip()}
     if not answer:
         return "", "the gold answer is empty"

@@ -21,6 +21,7 @@ from mllmu_tasks.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person, perso
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[\w][\w.-]*")
 BLOB_HASH = re.compile(r"[0-9a-f]{64}")
+SLICE = 256
 ELSEWHERE = "set MLLMU_DATA to a folder that holds <config>/*.parquet, or to 'mini'"
 
 
@@ -126,7 +127,9 @@ class Source:
     def _read_people(self, config: str) -> None:
         table = self._table(config, ("ID", *QUESTION_COLUMNS), TEXT_COLUMNS)
         people, defects = [], []
-        for position, row in enumerate(table.to_pylist()):
+        # A slice at a time: the stored form of all rows as Python objects would take more memory than the people.
+        stored = (row for part in table.to_batches(max_chunksize=SLICE) for row in part.to_pylist())
+        for position, row in enumerate(stored):
             person, oddities = parse_person(config, position, row)
             people.append(person)
             defects += [Defect(config, person.id, where, problem) for where, problem in oddities]
