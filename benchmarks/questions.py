@@ -25,7 +25,6 @@ from PIL import Image
 
 from mllmu_tasks.benchmark import FULL_CONFIG, REAL_CONFIG, TEST_CONFIG, Leaf, Modality, Split, Task
 from mllmu_tasks.mini import data_folder
-from mllmu_tasks.source import open_source
 
 CELEBRITIES = 153
 SOURCES = 16
@@ -47,7 +46,7 @@ def jpegs(count: int, size: int) -> list[bytes]:
 def write_benchmark(folder: Path, people: int, size: int) -> None:
     """The configs of the hub layout that the group `mllmu` reads."""
     ids = [f"{n:05d}" for n in range(people)]
-    forget = ids[:: 20]
+    forget = ids[::20]
     for config, chosen, source in (
         (FULL_CONFIG, ids, FULL_CONFIG),
         ("forget_5", forget, FULL_CONFIG),
@@ -107,8 +106,13 @@ def measure(folder: Path) -> dict:
     seconds = time.perf_counter() - began
     tables = sum(pq.read_table(file).nbytes for file in folder.glob("*/*.parquet"))
     above = peak.largest - before - tables
-    return {"seconds": seconds, "above": above, "grown": peak.largest - before, "table": tables,
-            "questions": sum(map(len, docs))}
+    return {
+        "seconds": seconds,
+        "above": above,
+        "grown": peak.largest - before,
+        "table": tables,
+        "questions": sum(map(len, docs)),
+    }
 
 
 def main() -> None:
@@ -124,7 +128,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_benchmark(Path(folder), people, options.size)
             again = [sys.executable, __file__, "--folder", folder]
-            found = json.loads(subprocess.run(again, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+            found = json.loads(
+                subprocess.run(again, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+            )
         print(
             f"{people:>6} people, {found['questions']:>7} questions: {found['seconds']:.1f} s, "
             f"{1000 * found['seconds'] / people:.2f} ms a person; memory grows by {found['grown'] / MB:.0f} MB, "

@@ -67,7 +67,10 @@ class _TrainConfig(TrainingArguments):
     save_strategy: str = _option("epoch", "Checkpoints: epoch, steps or no.")
     save_total_limit: int | None = _option(1, "Checkpoints to keep.")
     report_to: str | None = _option("none", "Trackers, such as tensorboard or wandb; in YAML also a list.")
-    train_sampling_strategy: str = _option("random", "random, or group_by_length: batches of like length.")
+    train_sampling_strategy: str | None = _option(
+        None, "group_by_length: batches of like length; random. Default: the first, official random."
+    )
+    length_step: int = _option(16, "Characters that make no difference between lengths, for group_by_length.")
     remove_unused_columns: bool = _option(False, "Has no meaning here.")
 
     def __post_init__(self) -> None:
@@ -110,6 +113,10 @@ class _TrainConfig(TrainingArguments):
                 raise UserError(f"--{name} has no place here; evaluate with lmms-eval, upload the finished folder.")
         if self.gradient_checkpointing is not None and "activation_checkpointing" in self.__dataclass_fields__:
             self.activation_checkpointing, self.gradient_checkpointing = self.gradient_checkpointing, None
+        if self.train_sampling_strategy is None:
+            self.train_sampling_strategy = "random" if official else "group_by_length"
+        if self.length_step < 1:
+            raise UserError(f"length_step is {self.length_step}; it must be 1 or more.")
         self._one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "group_by_length"))
         self._resume()
         try:

@@ -59,7 +59,7 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         config.per_device_train_batch_size,
         seed=config.seed if config.data_seed is None else config.data_seed,
         aligned=aligned,
-        sizes_of=_sizes(sides) if config.train_sampling_strategy == "group_by_length" else None,
+        sizes_of=_sizes(sides, config.length_step) if config.train_sampling_strategy == "group_by_length" else None,
         accumulate=config.gradient_accumulation_steps,
         world=config.world_size,
         rank=config.process_index,
@@ -91,21 +91,17 @@ def _samples(
     return samples
 
 
-ROUGHLY = 512
-"""Characters that make no difference between sizes."""
-
-
-def _sizes(sides: dict[str, list[Sample]]) -> dict[str, list[tuple[int, int]]]:
+def _sizes(sides: dict[str, list[Sample]], step: int) -> dict[str, list[tuple[int, int]]]:
     """(images, characters) of each sample: a good order of lengths without processing anything.
 
-    Characters are rounded, so that batches mix what is about equally long: a batch of one kind of question only
-    is a poor sample of the loss.
+    Characters are counted in steps, so that batches mix what is about equally long: a batch of one kind of
+    question only is a poor sample of the loss.
     """
     return {
         side: [
             (
                 sum(t.image is not None for t in s.turns),
-                sum(len(t.question) + len(t.answer) for t in s.turns) // ROUGHLY,
+                sum(len(t.question) + len(t.answer) for t in s.turns) // step,
             )
             for s in samples
         ]
@@ -150,6 +146,7 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
         "forget": list(plan.people.forget),
         "seed": config.seed,
         "batch": [config.per_device_train_batch_size, config.gradient_accumulation_steps, config.world_size],
+        "sampling": [config.train_sampling_strategy, config.length_step],
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.num_train_epochs,
         "max_steps": config.max_steps,

@@ -20,7 +20,8 @@ class Schedule(Sampler[list[Key]]):
     in their own endless shuffled order, which goes on from epoch to epoch.
     aligned: sides that take the index of another side (alternate answers of the forget samples).
     sizes_of: side -> a sortable size of each sample. If given for the first side of a phase, batches are made of
-    samples of like size (sorted within some fifty shuffled batches), which saves padding.
+    samples of like size (sorted within some fifty shuffled batches), which saves padding; each other side that
+    has sizes and is not aligned is sorted for itself, since sides are padded apart.
     Muted items fill up each phase to whole windows of `world * accumulate` batches, so that no window mixes
     phases and every process has equally many batches.
     """
@@ -82,16 +83,25 @@ class Schedule(Sampler[list[Key]]):
         return self._grouped(keys, number) if first in self.sizes_of else keys
 
     def _grouped(self, keys: list[Key], phase: int) -> list[Key]:
-        """The same keys with like sizes side by side; the batch that is not full stays the last."""
-        sizes, share = self.sizes_of[keys[0].picks[0][0]], self.batch_size * self.world
+        """The same picks with like sizes side by side; the batch that is not full stays the last."""
+        share = self.batch_size * self.world
         full = len(keys) // share * share
         ordered: list[Key] = []
         for start in range(0, full, GROUPED * share):
-            window = keys[start : min(start + GROUPED * share, full)]
-            ordered += sorted(window, key=lambda key: sizes[key.picks[0][1]])
+            ordered += self._sorted(keys[start : min(start + GROUPED * share, full)])
         rng = np.random.default_rng([self.seed, self.epoch, phase])
         batches = rng.permutation(full // share)
         return [key for b in batches for key in ordered[b * share : (b + 1) * share]] + keys[full:]
+
+    def _sorted(self, window: list[Key]) -> list[Key]:
+        """The window's picks of each side by size; aligned sides stay with the side they follow."""
+        first, *others = (side for side, _ in window[0].picks)
+        rows = sorted((dict(key.picks) for key in window), key=lambda row: self.sizes_of[first][row[first]])
+        for side in others:
+            if side in self.sizes_of and side not in self.aligned:
+                picks = sorted((row[side] for row in rows), key=self.sizes_of[side].__getitem__)
+                rows = [row | {side: pick} for row, pick in zip(rows, picks, strict=True)]
+        return [Key(tuple(row.items())) for row in rows]
 
     def _draw(self, side: str, phase: int, start: int, length: int) -> np.ndarray:
         """Entries start..start+length of the side's endless order: one fresh permutation after another."""
