@@ -76,13 +76,25 @@ The system prompt is:
 _USE["ia3"] = _USE["shira"] = _USE["lora"]
 
 
+CURVE = "losses"
+"""The losses over the steps; for programs, too long for the card."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style; lists of numbers run on in few lines."""
+
+    def represent_sequence(self, tag, sequence, flow_style=None):
+        numbers = all(isinstance(item, (int, float, type(None))) for item in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=numbers or flow_style)
+
+
 def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
 def write(folder: Path, record: Mapping[str, Any], *, name: str) -> None:
     """Write both files. `record` is the content of unlearning.yaml, `name` the heading of the card."""
-    text = yaml.safe_dump({"format": FORMAT} | dict(record), sort_keys=False, allow_unicode=True)
+    text = yaml.dump({"format": FORMAT} | dict(record), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     (folder / MARK).write_text(text, encoding="utf-8")
     card = _card(record, name=name)
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -112,7 +124,7 @@ def _card(record: Mapping[str, Any], *, name: str) -> str:
         "modalities": ", ".join(record["modalities"]) or "none",
         "seed": record["seed"],
         "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
-        "training": ", ".join(f"{k} {v}" for k, v in _flat(record["training"])) or "none",
+        "training": ", ".join(f"{k} {v}" for k, v in _flat(record["training"]) if k != CURVE) or "none",
     }
     fields["use"] = Template(_USE[kind]).substitute(fields)
     return _CARD.substitute(fields, front=yaml.safe_dump(_front(record), sort_keys=False))
@@ -140,5 +152,8 @@ def _front(record: Mapping[str, Any]) -> dict[str, Any]:
 def _flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     pairs = []
     for key, value in values.items():
-        pairs += _flat(value) if isinstance(value, Mapping) else [(key.replace("_", " "), value)]
+        if isinstance(value, Mapping) and key != CURVE:
+            pairs += _flat(value)
+        else:
+            pairs.append((key.replace("_", " "), value))
     return pairs

@@ -17,6 +17,7 @@ from mllmu_tasks.source import open_source
 from mllmu_unlearn import adapters, card, models, plan
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+from mllmu_unlearn.curve import loss_curve, peak_memory
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.folders import check_output, whole_folder
 from mllmu_unlearn.plan import Plan
@@ -201,6 +202,9 @@ def _summary(trainer: MethodTrainer, seconds: float) -> dict[str, Any]:
     return {
         "steps": trainer.state.global_step,
         "seconds": round(seconds, 1),
+        "device": trainer.args.device.type,
+        "peak_memory_mib": peak_memory(trainer.args.device),
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "final_losses": last,
+        "losses": loss_curve(logs),
     }

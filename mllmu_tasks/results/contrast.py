@@ -85,9 +85,16 @@ class Contrast:
         else:
             reach = 100 * float(np.abs([self.here, self.there]).max()) + 1
             least, most = -reach, reach
-        low = _crossing(lambda bound: self.p_above(bound) - level, self.value, least)
-        high = _crossing(lambda bound: self.p_below(bound) - level, self.value, most)
+        low = _crossing(lambda bound: _log(self.p_above(bound)) - _log(level), self.value, least, self._scale)
+        high = _crossing(lambda bound: _log(self.p_below(bound)) - _log(level), self.value, most, self._scale)
         return low, math.inf if self.kind is Kind.SHARE and high == most else high
+
+    @property
+    def _scale(self) -> float:
+        """About one standard error of `value`: where to look for the ends of an interval first."""
+        if self.kind is Kind.SHARE:
+            return float(np.linalg.norm(self.here - self.value * self.there) / self.there.sum())
+        return float(np.linalg.norm(self.here - self.there - self.value * self.sizes) / self.sizes.sum())
 
     def people_needed(self, bound: float, level: float) -> int | None:
         """How many people like these would decide on which side of the bound the run lies, about.
@@ -127,11 +134,23 @@ class Reported:
         return None
 
 
-def _crossing(excess: Callable[[float], float], inside: float, end: float) -> float:
+def _log(p: float) -> float:
+    """On this scale a p-value falls almost like a parabola, and its root is found in few steps."""
+    return math.log(max(p, 1e-300))
+
+
+def _crossing(excess: Callable[[float], float], inside: float, end: float, scale: float) -> float:
     """Where the p-value falls to the level between the estimate and the end of the scale; the end if it does not."""
     if inside == end or excess(end) > 0:
         return end
-    return float(brentq(excess, inside, end, xtol=1e-5))
+    near = inside
+    for steps in (2, 3, 6):
+        far = inside + math.copysign(steps * scale, end - inside)
+        if scale and abs(far - inside) < abs(end - inside) and far != near:
+            if excess(far) <= 0:
+                return float(brentq(excess, near, far, xtol=1e-5))
+            near = far
+    return float(brentq(excess, near, end, xtol=1e-5))
 
 
 def contrast(

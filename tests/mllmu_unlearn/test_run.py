@@ -127,6 +127,11 @@ def test_the_record_is_complete(flags, checkpoint, data):
     training = record["training"]
     assert training["steps"] == 4
     assert set(training["final_losses"]) == {"loss", "loss_forget", "loss_retain"}
+    assert training["losses"]["step"][-1] == 4
+    assert set(training["losses"]) == {"step", "loss", "loss_forget", "loss_retain"}
+    assert training["losses"]["loss_retain"][-1] == pytest.approx(training["final_losses"]["loss_retain"], rel=1e-3)
+    assert training["device"] == "cpu"
+    assert training["peak_memory_mib"] > 50
     assert training["trainable_parameters"] == sum(
         t.numel() for t in load_file(out / "adapter_model.safetensors").values()
     )
