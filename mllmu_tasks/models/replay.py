@@ -73,7 +73,8 @@ def _read_logged(folder: Path) -> dict[tuple, str]:
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 row = json.loads(line)
-                answer = row["filtered_resps"][0]
+                answer = row["filtered_resps"]  # lmms-eval logs a list of one as its item
+                answer = answer if isinstance(answer, str) else answer[0]
             except (ValueError, KeyError, IndexError, TypeError) as error:
                 raise UserError(f"'{file}', line {number}, is no sample of lmms-eval; log that run again.") from error
             key = (task, row.get("person"), row.get("question_index"))

@@ -16,18 +16,36 @@ from mllmu_tasks.settings import Settings
 GOLDEN = Path(__file__).parent.parent / "golden" / "prompts.json"
 
 
+SHOTS = ("1,2", "1,1", "0")
+"""LLaVA as in the paper and the default, Idefics2 as in the paper, zero-shot."""
+
+
 @pytest.fixture(scope="module")
 def rendered():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLLMU_DATA", "mini")
-        found = {}
-        for leaf in leaves(15):
-            doc = leaf_questions(leaf, Settings.from_environment()).rows[0]
-            messages = task.to_messages(doc)
-            for message in messages:
-                message["content"] = [p["text"] if p["type"] == "text" else "<image>" for p in message["content"]]
-            found[leaf.name] = {"official": task.to_text(doc), "chat": messages, "images": len(task.to_visual(doc))}
-        return found
+    """{MLLMU_SHOTS: {leaf: its first question in both styles}}, for every leaf of the 15 % benchmark."""
+    found = {}
+    for shots in SHOTS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLLMU_DATA", "mini")
+            patch.setenv("MLLMU_SHOTS", shots)
+            found[shots] = {leaf.name: _first_question(leaf) for leaf in leaves(15)}
+    return found
+
+
+def _first_question(leaf: Leaf) -> dict:
+    questions = leaf_questions(leaf, Settings.from_environment())
+    doc = questions.rows[0]
+    messages = task.to_messages(doc)
+    for message in messages:
+        message["content"] = [p["text"] if p["type"] == "text" else "<image>" for p in message["content"]]
+    return {
+        "shot_people": list(questions.shots),
+        "person": doc["person"],
+        "question_index": doc["question_index"],
+        "official": task.to_text(doc),
+        "chat": messages,
+        "images": len(task.to_visual(doc)),
+    }
 
 
 def test_prompts_are_the_golden_ones(rendered):
@@ -36,15 +54,18 @@ def test_prompts_are_the_golden_ones(rendered):
     assert rendered == json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("leaf", [leaf.name for leaf in leaves(15)])
-def test_every_placeholder_has_its_image(rendered, leaf):
-    prompt = rendered[leaf]
+@pytest.mark.parametrize("leaf", list(leaves(15)), ids=lambda leaf: leaf.name)
+@pytest.mark.parametrize("shots", SHOTS)
+def test_every_placeholder_has_its_image(rendered, shots, leaf):
+    prompt = rendered[shots][leaf.name]
     assert prompt["official"].count("<image>") == prompt["images"]
     assert sum(part == "<image>" for m in prompt["chat"] for part in m["content"]) == prompt["images"]
-    parsed = Leaf.parse(leaf)
-    shots = {"classification": 5, "cloze": 4, "generation": 0}[parsed.task] * (parsed.split != Split.REAL)
-    assert prompt["images"] == (shots + 1 if parsed.modality == "image" else 0)
-    assert len(prompt["chat"]) == 2 * shots + 1
+    people = dict(zip(("classification", "cloze"), {"0": (0, 0), "1,1": (1, 1)}.get(shots, (1, 2)), strict=True))
+    people = people.get(leaf.task, 0) * (leaf.split != Split.REAL)
+    assert len(prompt["shot_people"]) == people
+    shown = people * {"classification": 5, "cloze": 2, "generation": 0}[leaf.task]
+    assert prompt["images"] == (shown + 1 if leaf.modality == "image" else 0)
+    assert len(prompt["chat"]) == 2 * shown + 1
 
 
 def question(**more) -> Question:

@@ -14,7 +14,8 @@ SETTINGS = {"max_new_tokens": 50, "do_sample": False, "temperature": 0, "until":
 
 @pytest.fixture(scope="module")
 def models(folders):
-    return {f: MllmuHf(pretrained=str(folders(f)), device="cpu", prompt_style="official") for f in ("llava", "idefics2")}
+    families = ("llava", "idefics2")
+    return {name: MllmuHf(pretrained=str(folders(name)), device="cpu", prompt_style="official") for name in families}
 
 
 @pytest.fixture

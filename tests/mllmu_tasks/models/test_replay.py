@@ -19,7 +19,7 @@ def refusal(capsys, action) -> str:
 
 def write_samples(folder, task, rows, name="20260101_000000"):
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"person": p, "question_index": n, "filtered_resps": [text]}) for p, n, text in rows]
+    lines = [json.dumps({"person": p, "question_index": n, "filtered_resps": text}) for p, n, text in rows]
     (folder / f"{name}_samples_{task}.jsonl").write_text("\n".join(lines))
 
 
