@@ -24,7 +24,7 @@ from mllmu_tasks.models.rendering import STYLES, Prompt, render
 from mllmu_tasks.settings import Settings, cache_folder
 
 ARGUMENTS = (
-    *("pretrained", "peft", "revision", "dtype", "device", "device_map", "attn_implementation"),
+    *("pretrained", "processor", "peft", "revision", "dtype", "device", "device_map", "attn_implementation"),
     *("prompt_style", "system_prompt", "trust_remote_code", "batch_size"),
 )
 
@@ -32,7 +32,8 @@ ARGUMENTS = (
 class MllmuHf(lmms):
     """A chat model of lmms-eval.
 
-    pretrained: folder or hub id; peft: adapter folder; system_prompt: text, or a file of it. device_map spreads
+    pretrained: folder or hub id; processor: the same, if the processor is not there (the official code takes that
+    of the published model). peft: adapter folder; system_prompt: text, or a file of it. device_map spreads
     one process over several devices; several processes (`accelerate launch`) share the questions instead.
     Whatever the user can mend prints one line and ends the run with exit code 2.
     """
@@ -42,6 +43,7 @@ class MllmuHf(lmms):
     def __init__(
         self,
         pretrained: str = "",
+        processor: str | None = None,
         peft: str | None = None,
         revision: str | None = None,
         dtype: str = "auto",
@@ -68,9 +70,9 @@ class MllmuHf(lmms):
             self.system_prompt = self._choose_system_prompt(system_prompt)
             trust = str(trust_remote_code).lower() == "true"
             revision = None if revision is None else str(revision)
-            self.processor = load_processor(pretrained, revision, trust)
+            self.processor = load_processor(pretrained, revision, trust, processor)
             if prompt_style == "chat" and not self.processor.chat_template:
-                raise UserError(f"pretrained={pretrained} has no chat template; use prompt_style=official.")
+                raise UserError(f"{processor or pretrained} has no chat template; use prompt_style=official.")
             self._model = load_model(
                 pretrained,
                 revision=revision,
@@ -89,7 +91,7 @@ class MllmuHf(lmms):
         except UserError as error:
             stop(error)
         self.name = " + ".join(Path(str(part)).name for part in (pretrained, peft) if part)
-        self.identity = [pretrained, *weights, str(self._model.dtype), str(attn_implementation)]
+        self.identity = [pretrained, str(processor), *weights, str(self._model.dtype), str(attn_implementation)]
 
     def _place(self, device: str | None, device_map: str | None) -> torch.device:
         if self._world_size > 1:

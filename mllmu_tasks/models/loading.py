@@ -10,19 +10,23 @@ from mllmu_tasks.errors import UserError
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-def load_processor(pretrained: str, revision: str | None, trust_remote_code: bool) -> Any:
-    """Raises UserError if there is none, or if it does not take images and texts."""
+def load_processor(pretrained: str, revision: str | None, trust_remote_code: bool, other: str | None = None) -> Any:
+    """The processor of `pretrained`, or that of `other` for checkpoints without one, as the official code saves them.
+
+    Raises UserError if there is none, or if it does not take images and texts.
+    """
     from transformers import AutoProcessor, ProcessorMixin
 
     _refuse_adapter(pretrained)
+    where, revision = (other, None) if other else (pretrained, revision)
+    said = f"processor={other}" if other else f"pretrained={pretrained}"
+    remedy = "name the model or folder whose processor is to be used with processor="
     try:
-        processor = AutoProcessor.from_pretrained(pretrained, revision=revision, trust_remote_code=trust_remote_code)
+        processor = AutoProcessor.from_pretrained(where, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever fails here, lmms-eval would retry it and end with exit code 0
-        raise UserError(f"no processor for pretrained={pretrained}: {first_line(error)}") from error
+        raise UserError(f"no processor for {said}: {first_line(error)} If it holds weights alone, {remedy}.") from error
     if not isinstance(processor, ProcessorMixin):
-        raise UserError(
-            f"pretrained={pretrained} has a {type(processor).__name__}, not a processor of images and text."
-        )
+        raise UserError(f"{said} has a {type(processor).__name__}, not a processor of images and text; {remedy}.")
     return processor
 
 

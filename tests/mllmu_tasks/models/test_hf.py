@@ -72,6 +72,18 @@ def test_weights_that_are_not_all_there(capsys, folders, tmp_path):
     assert "would be random" in refusal(capsys, lambda: made(folder))
 
 
+def test_weights_alone_take_the_processor_of_another_folder(capsys, folders, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name in ("config.json", "generation_config.json", "model.safetensors"):
+        shutil.copy(folders() / name, folder)
+    assert "with processor=" in refusal(capsys, lambda: made(folder))
+    assert "no processor for processor=nowhere" in refusal(capsys, lambda: made(folder, processor="nowhere"))
+    whole, apart = made(folders()), made(folder, processor=str(folders()))
+    assert ask(apart, MIXED[:2]) == ask(whole, MIXED[:2])
+    assert apart.identity != whole.identity
+
+
 def test_no_chat_template(capsys, folders, tmp_path):
     folder = shutil.copytree(folders(), tmp_path / "bare")
     (folder / "chat_template.jinja").unlink()
