@@ -120,10 +120,11 @@ class OfficialEncoder:
 
 
 class Collator:
-    """Dataset items -> {side: batch}. A batch is {labels, keep, index, **processor tensors}.
+    """Dataset items -> {side: batch}. A batch is {labels, keep, index, padding, **processor tensors}.
 
     labels: (B, K), shifted: logits at position keep[k] predict labels[:, k]. keep: (K,) the positions that
     any row scores (all if `whole_sequence`), so that the head computes no other logits. index: (B,).
+    padding: how many tokens are padding. images: the numbers of the images, where the rows are numbered.
     """
 
     def __init__(self, padding: int, whole_sequence: bool = False) -> None:
@@ -134,7 +135,8 @@ class Collator:
         return {side: self.batch([item[side] for item in items]) for side in items[0]}
 
     def batch(self, picks: Sequence[tuple[int, Row, bool]]) -> dict[str, Any]:
-        inputs = stack([row for _, row, _ in picks], {"input_ids": self.padding, "labels": IGNORED}, "right")
+        rows = [{name: t for name, t in row.items() if name != "images"} for _, row, _ in picks]
+        inputs = stack(rows, {"input_ids": self.padding, "labels": IGNORED}, "right")
         labels = F.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
         for place, (_, _, muted) in enumerate(picks):
             if muted:
@@ -145,7 +147,9 @@ class Collator:
             scored[0] |= not scored.any()  # a batch of padding rows still runs, for the other processes
             keep = scored.nonzero().squeeze(1)
         index = torch.tensor([index for index, _, _ in picks])
-        return {"labels": labels[:, keep], "keep": keep, "index": index, **inputs}
+        padding = inputs["input_ids"].numel() - sum(row["input_ids"].numel() for row in rows)
+        numbered = {"images": [n for _, row, _ in picks for n in row["images"]]} if "images" in picks[0][1] else {}
+        return {"labels": labels[:, keep], "keep": keep, "index": index, "padding": padding, **numbered, **inputs}
 
 
 CONTEXT = 3

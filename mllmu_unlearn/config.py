@@ -55,6 +55,7 @@ class _TrainConfig(TrainingArguments):
         "Parts with LoRA: language, projector, vision with commas between; official = as the official code.",
     )
     cache_gb: float = _option(1.0, "Memory for processed samples, which are then prepared only once.")
+    feature_gb: float = _option(1.0, "Memory on the device for image features of a frozen vision tower; 0 = none kept.")
     keep_checkpoints: bool = _option(False, "Keep the checkpoints of a finished run.")
     dry_run: bool = _option(False, "Check everything, print what would run and what it needs, and stop.")
 

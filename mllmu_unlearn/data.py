@@ -12,6 +12,7 @@ from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config, reta
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.people import Person, TrainingRow
 from mllmu_tasks.source import Source, open_source
+from mllmu_unlearn.row_cache import RowCache
 
 FIELDS = {
     "born": "place of birth",
@@ -206,6 +207,7 @@ class Rows(torch.utils.data.Dataset):
     """Samples of all sides, processed on first use and kept while they fit.
 
     __getitem__(Key) -> {side: (index, processor tensors with labels, muted)}.
+    numbered: rows also hold `images`, the numbers of the images they show: equal images, equal numbers.
     """
 
     def __init__(
@@ -216,8 +218,10 @@ class Rows(torch.utils.data.Dataset):
     ) -> None:
         self.sides = {name: list(samples) for name, samples in sides.items()}
         self.encode = encode
-        self.room = keep_bytes
-        self.kept: dict[tuple[str, int], dict[str, torch.Tensor]] = {}
+        self.kept = RowCache(keep_bytes)
+        shown = (turn.image for of in self.sides.values() for sample in of for turn in sample.turns if turn.image)
+        self.numbers = {image: number for number, image in enumerate(dict.fromkeys(shown))}
+        self.numbered = False
 
     def __len__(self) -> int:
         return max(len(samples) for samples in self.sides.values())
@@ -225,13 +229,10 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, key: Key) -> dict[str, tuple[int, dict[str, torch.Tensor], bool]]:
         return {side: (index, self.row(side, index), key.muted) for side, index in key.picks}
 
-    def row(self, side: str, index: int) -> dict[str, torch.Tensor]:
+    def row(self, side: str, index: int) -> dict[str, Any]:
+        sample = self.sides[side][index]
+        images = tuple(self.numbers[turn.image] for turn in sample.turns if turn.image is not None)
         found = self.kept.get((side, index))
         if found is None:
-            sample = self.sides[side][index]
-            found = self.encode(sample, sample.images())
-            size = sum(t.nbytes for t in found.values())
-            if size <= self.room:
-                self.room -= size
-                self.kept[side, index] = found
-        return found
+            found = self.kept.keep((side, index), images, self.encode(sample, sample.images()))
+        return {**found, "images": images} if self.numbered else found

@@ -1,5 +1,6 @@
 """What a run will do, worked out and checked before any model is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,13 +54,14 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         aligned = dict.fromkeys(extra, "forget")
         sides |= extra
     phases = method.official.phases if official and method.official else (method.sides,)
+    by_side = {side: sizes(samples, config.length_step) for side, samples in sides.items()}
     schedule = Schedule(
         {side: len(samples) for side, samples in sides.items()},
         phases if sides else (),
         config.per_device_train_batch_size,
         seed=config.seed if config.data_seed is None else config.data_seed,
         aligned=aligned,
-        sizes_of=_sizes(sides, config.length_step) if config.train_sampling_strategy == "group_by_length" else None,
+        sizes_of=by_side if config.train_sampling_strategy == "group_by_length" else None,
         accumulate=config.gradient_accumulation_steps,
         world=config.world_size,
         rank=config.process_index,
@@ -91,22 +93,16 @@ def _samples(
     return samples
 
 
-def _sizes(sides: dict[str, list[Sample]], step: int) -> dict[str, list[tuple[int, int]]]:
+def sizes(samples: Sequence[Sample], step: int) -> list[tuple[int, int]]:
     """(images, characters) of each sample: a good order of lengths without processing anything.
 
     Characters are counted in steps, so that batches mix what is about equally long: a batch of one kind of
     question only is a poor sample of the loss.
     """
-    return {
-        side: [
-            (
-                sum(t.image is not None for t in s.turns),
-                sum(len(t.question) + len(t.answer) for t in s.turns) // step,
-            )
-            for s in samples
-        ]
-        for side, samples in sides.items()
-    }
+    return [
+        (sum(t.image is not None for t in s.turns), sum(len(t.question) + len(t.answer) for t in s.turns) // step)
+        for s in samples
+    ]
 
 
 def _people(config: "UnlearnConfig | FinetuneConfig", source: Source) -> People:

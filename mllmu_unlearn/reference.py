@@ -17,7 +17,7 @@ Batch = Mapping[str, Any]
 
 def forward(model: nn.Module, batch: Batch) -> torch.Tensor:
     """Logits (B, K, V) aligned with batch["labels"]; every processor tensor goes to the model as it is."""
-    inputs = {key: value for key, value in batch.items() if key not in ("labels", "keep", "index")}
+    inputs = {key: value for key, value in batch.items() if key not in ("labels", "keep", "index", "padding")}
     return model(**inputs, logits_to_keep=batch["keep"]).logits
 
 
@@ -31,6 +31,11 @@ def frozen(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
+
+
+def moved(batch: Batch, device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors on the device, without waiting for the copies."""
+    return {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
 
 
 class ReferenceModel(Protocol):
@@ -69,11 +74,22 @@ class Cached:
         return Reference(logprobs=self.logprobs[batch["index"]])
 
 
-def cache(model: nn.Module, batches: Callable[[], Iterator[Batch]], size: int, *, show: bool = True) -> Cached:
-    """Run the model once over all samples of a side; `batches` yields them in order. `size` samples."""
-    logprobs = []
+def cache(
+    model: nn.Module,
+    batches: Callable[[], Iterator[Batch]],
+    size: int,
+    *,
+    show: bool = True,
+    total: Callable[[torch.Tensor], torch.Tensor] = lambda mine: mine,
+) -> Cached:
+    """Run the model once over all `size` samples of a side; `batches` yields them in any order.
+
+    total: sums over processes, each of which runs a part of the batches.
+    """
+    logprobs = torch.zeros(size, device=next(model.parameters()).device)
     with frozen(model), tqdm(total=size, desc="reference", disable=not show, unit="answer") as bar:
         for batch in batches():
-            logprobs.append(sequence_logprobs(forward(model, batch), batch["labels"]))
-            bar.update(len(batch["labels"]))
-    return Cached(torch.cat(logprobs))
+            found = sequence_logprobs(forward(model, batch), batch["labels"])
+            logprobs = logprobs.to(found.dtype).index_copy(0, batch["index"], found)
+            bar.update(len(found))
+    return Cached(total(logprobs))

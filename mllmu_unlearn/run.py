@@ -3,25 +3,28 @@
 import copy
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import reduce
 from torch import nn
 from transformers import set_seed
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, card, models, plan
+from mllmu_unlearn import adapters, card, features, models, plan
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.curve import loss_curve, peak_memory
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.folders import check_output, whole_folder
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, cache
+from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, cache, moved
 from mllmu_unlearn.resume import clear, last_kept, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
@@ -32,8 +35,8 @@ Config = UnlearnConfig | FinetuneConfig
 class Context:
     """What the once-a-run functions of a method may use.
 
-    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order, on the
-    model's device.
+    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order (or in the
+    one given; of several processes, this one's share), on the model's device.
     """
 
     model: nn.Module
@@ -41,12 +44,15 @@ class Context:
     collator: Collator
     config: Config
 
-    def batches(self, side: str, size: int = 4) -> Iterator[Batch]:
+    def batches(
+        self, side: str, size: int = 4, order: Sequence[int] | None = None, rank: int = 0, world: int = 1
+    ) -> Iterator[Batch]:
         device = next(self.model.parameters()).device
-        for start in range(0, len(self.rows.sides[side]), size):
-            indices = range(start, min(start + size, len(self.rows.sides[side])))
+        order = range(len(self.rows.sides[side])) if order is None else order
+        for start in range(rank * size, len(order), world * size):
+            indices = order[start : start + size]
             batch = self.collator.batch([(i, self.rows.row(side, i), False) for i in indices])
-            yield {key: tensor.to(device) for key, tensor in batch.items()}
+            yield moved(batch, device)
 
 
 def unlearn(config: UnlearnConfig) -> Path:
@@ -105,7 +111,16 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
     model = method.wrap(Context(model, rows, collator, config))
-    references = _references(config, method, model, rows, collator, official)
+    images = features.make(
+        model,
+        method.hidden_layers(),
+        int(config.feature_gb * 2**30),
+        right_padded=not official,
+        show=config.process_index == 0,
+    )
+    used = images.used if images else nullcontext  # not in prepare and finish, where a method may watch the tower
+    with used(rows) if not config.reference_model else nullcontext():
+        references = _references(config, method, model, rows, collator, official)
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
@@ -126,7 +141,8 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     try:
         method.prepare(context)
         if method.trains:
-            _fit(trainer, config, resume)
+            with used(rows):
+                _fit(trainer, config, resume)
         method.finish(context)
     except torch.OutOfMemoryError as error:
         raise UserError(
@@ -138,7 +154,10 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     except KeyboardInterrupt:
         print(f"\nmllmu: stopped.{last_kept(work) or ' No checkpoint yet.'}", file=sys.stderr)
         raise
-    _save(trainer, config, planned, out, _summary(trainer, time.monotonic() - began))
+    summary = _summary(trainer, time.monotonic() - began)
+    if images:
+        summary |= {"images_encoded": images.encoded, "images_reused": images.reused}
+    _save(trainer, config, planned, out, summary)
     if config.should_save and not config.keep_checkpoints:
         clear(work)
 
@@ -173,10 +192,16 @@ def _cached(config: Config, side: str, model: nn.Module, rows: Rows, collator: C
     reference = models.load_model(config, config.reference_model) if config.reference_model else model
     reference.to(config.device)
     context = Context(reference, rows, collator, config)
-    size, count = config.per_device_train_batch_size, len(rows.sides[side])
-    show = config.process_index == 0 and not config.disable_tqdm
+    sizes = plan.sizes(rows.sides[side], config.length_step)
+    order, rank, world = sorted(range(len(sizes)), key=sizes.__getitem__), config.process_index, config.world_size
     # A fresh adapter is zero, so the wrapped model still is the start model.
-    return cache(reference, lambda: context.batches(side, size), count, show=show)
+    return cache(
+        reference,
+        lambda: context.batches(side, config.per_device_train_batch_size, order, rank, world),
+        len(order),
+        show=rank == 0 and not config.disable_tqdm,
+        total=partial(reduce, reduction="sum") if world > 1 else lambda mine: mine,
+    )
 
 
 def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summary: dict) -> None:
@@ -204,6 +229,8 @@ def _summary(trainer: MethodTrainer, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "device": trainer.args.device.type,
         "peak_memory_mib": peak_memory(trainer.args.device),
+        "tokens": trainer.tokens,
+        "padding": round(trainer.padding / max(trainer.tokens, 1), 4),
         "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "final_losses": last,
         "losses": loss_curve(logs),

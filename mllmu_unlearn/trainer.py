@@ -16,7 +16,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.methods import Method
-from mllmu_unlearn.reference import ReferenceModel, forward
+from mllmu_unlearn.reference import ReferenceModel, forward, moved
 from mllmu_unlearn.schedule import Schedule
 from mllmu_unlearn.side import Counts, Reference, Side
 
@@ -28,6 +28,7 @@ class MethodTrainer(Trainer):
 
     schedule: batches of this process. references: side -> what the start model says of a batch.
     official: the losses and means of the official code instead of the paper's.
+    tokens, padding: how many went through the model in this process, and how many of them were padding.
     Logs loss_<term> for each term beside their sum. Raises UserError when the loss is not finite.
     """
 
@@ -56,6 +57,7 @@ class MethodTrainer(Trainer):
         self.logged: dict[str, torch.Tensor] = {}
         self.logged_from = 0
         self.step_terms: dict[str, torch.Tensor] = {}
+        self.tokens = self.padding = 0
         self.add_callback(_Hooks(self))
 
     def get_train_dataloader(self) -> DataLoader:
@@ -70,6 +72,9 @@ class MethodTrainer(Trainer):
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
         )
+
+    def _prepare_inputs(self, inputs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {side: moved(batch, self.args.device) for side, batch in inputs.items()}
 
     def num_examples(self, dataloader: DataLoader) -> int:
         return len(self.schedule) * self.schedule.batch_size * self.schedule.world
@@ -87,7 +92,9 @@ class MethodTrainer(Trainer):
                     scored = batch[side]["labels"] != -100
                     rows = scored.any(-1).sum()
                     table[place] += torch.stack([scored.sum(), rows, rows > 0])
-        table = table.to(device)
+                    self.tokens += batch[side]["input_ids"].numel()
+                    self.padding += batch[side]["padding"]
+        table = (table.pin_memory() if device.type == "cuda" else table).to(device, non_blocking=True)
         if self.args.world_size > 1:
             table = self.accelerator.reduce(table, "sum")
         return batches, {side: Counts(*table[place]) for place, side in enumerate(sides)}

@@ -67,7 +67,7 @@ def hub_like(people: int, rng: random.Random) -> tuple[list[Sample], list[int]]:
 def test_a_benchmark_of_the_papers_size(batch):
     rng = random.Random(0)
     made = {side: hub_like(people, rng) for side, people in zip(SIDES, (25, 475), strict=True)}
-    sizes = plan._sizes({side: samples for side, (samples, _) in made.items()}, UnlearnConfig.length_step)
+    sizes = {side: plan.sizes(samples, UnlearnConfig.length_step) for side, (samples, _) in made.items()}
     lengths = {side: of for side, (_, of) in made.items()}
     schedule = Schedule({s: len(v) for s, v in lengths.items()}, (SIDES,), batch, seed=0, sizes_of=sizes)
     found = shares(schedule, lengths)
