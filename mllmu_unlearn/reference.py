@@ -1,6 +1,6 @@
 """What the frozen start model says: the same model, adapter off, or one number an answer, cached once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -76,7 +76,7 @@ class Cached:
 
 def cache(
     model: nn.Module,
-    batches: Callable[[], Iterator[Batch]],
+    batches: Iterable[Batch],
     size: int,
     *,
     show: bool = True,
@@ -88,8 +88,13 @@ def cache(
     """
     logprobs = torch.zeros(size, device=next(model.parameters()).device)
     with frozen(model), tqdm(total=size, desc="reference", disable=not show, unit="answer") as bar:
-        for batch in batches():
+        for batch in batches:
             found = sequence_logprobs(forward(model, batch), batch["labels"])
             logprobs = logprobs.to(found.dtype).index_copy(0, batch["index"], found)
             bar.update(len(found))
     return Cached(total(logprobs))
+
+
+def batched(order: Sequence[int], size: int, rank: int = 0, world: int = 1) -> Iterator[Sequence[int]]:
+    """The entries of `order` in batches of at most `size`; of several processes, the share of this one."""
+    return (order[start : start + size] for start in range(rank * size, len(order), world * size))

@@ -3,7 +3,7 @@
 import copy
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from mllmu_unlearn.curve import loss_curve, peak_memory
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.folders import check_output, whole_folder
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, cache, moved
+from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, batched, cache, moved
 from mllmu_unlearn.resume import clear, last_kept, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
@@ -35,8 +35,8 @@ Config = UnlearnConfig | FinetuneConfig
 class Context:
     """What the once-a-run functions of a method may use.
 
-    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order (or in the
-    one given; of several processes, this one's share), on the model's device.
+    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order, on the
+    model's device.
     """
 
     model: nn.Module
@@ -44,13 +44,10 @@ class Context:
     collator: Collator
     config: Config
 
-    def batches(
-        self, side: str, size: int = 4, order: Sequence[int] | None = None, rank: int = 0, world: int = 1
-    ) -> Iterator[Batch]:
+    def batches(self, side: str, size: int = 4) -> Iterator[Batch]:
         device = next(self.model.parameters()).device
-        order = range(len(self.rows.sides[side])) if order is None else order
-        for start in range(rank * size, len(order), world * size):
-            indices = order[start : start + size]
+        for start in range(0, len(self.rows.sides[side]), size):
+            indices = range(start, min(start + size, len(self.rows.sides[side])))
             batch = self.collator.batch([(i, self.rows.row(side, i), False) for i in indices])
             yield moved(batch, device)
 
@@ -191,16 +188,17 @@ def _references(
 def _cached(config: Config, side: str, model: nn.Module, rows: Rows, collator: Collator) -> Cached:
     reference = models.load_model(config, config.reference_model) if config.reference_model else model
     reference.to(config.device)
-    context = Context(reference, rows, collator, config)
     sizes = plan.sizes(rows.sides[side], config.length_step)
-    order, rank, world = sorted(range(len(sizes)), key=sizes.__getitem__), config.process_index, config.world_size
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    shares = batched(order, config.per_device_train_batch_size, config.process_index, config.world_size)
+    picks = ([(i, rows.row(side, i), False) for i in share] for share in shares)
     # A fresh adapter is zero, so the wrapped model still is the start model.
     return cache(
         reference,
-        lambda: context.batches(side, config.per_device_train_batch_size, order, rank, world),
+        (moved(collator.batch(batch), config.device) for batch in picks),
         len(order),
-        show=rank == 0 and not config.disable_tqdm,
-        total=partial(reduce, reduction="sum") if world > 1 else lambda mine: mine,
+        show=config.process_index == 0 and not config.disable_tqdm,
+        total=partial(reduce, reduction="sum") if config.world_size > 1 else lambda mine: mine,
     )
 
 

@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 
 from mllmu_tasks.source import open_source
 from mllmu_unlearn import models, plan, reference, run
-from mllmu_unlearn.collator import Collator
 from mllmu_unlearn.config import UnlearnConfig, parse
 from mllmu_unlearn.trainer import MethodTrainer
 
@@ -88,16 +87,10 @@ def test_a_resumed_run_asks_once_more_and_gets_the_same(flags, counted, tmp_path
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_processes_share_the_samples(flags, tiny):
-    config = parse(UnlearnConfig, [*flags, "--method", "npo"])
-    samples = plan.make(config, open_source(config.data)).sides["forget"]
-    encoder = run.ChatEncoder(tiny[1], run.stop_tokens(tiny[1], None))
-    context = run.Context(tiny[0], run.Rows({"forget": samples}, encoder), Collator(0), config)
+def test_processes_share_the_samples():
     order = [*range(9, 18), *range(9)]
-    parts = [
-        [i for b in context.batches("forget", 4, order, rank, 3) for i in b["index"].tolist()] for rank in (0, 1, 2)
-    ]
-    assert parts == [order[:4] + order[12:16], order[4:8] + order[16:], order[8:12]]
+    parts = [list(reference.batched(order, 4, rank, 3)) for rank in range(3)]
+    assert parts == [[order[:4], order[12:16]], [order[4:8], order[16:]], [order[8:12]]]
 
 
 def test_two_processes_equal_one(flags, tmp_path):

@@ -210,7 +210,7 @@ def test_cached_reference_equals_the_live_one(build):
     picks = [(i, rows.row("forget", i), False) for i in range(6)]
     batches = [trainer.data_collator.batch(picks[:4]), trainer.data_collator.batch(picks[4:])]
     with model.disable_adapter():
-        cached = cache(model, lambda: iter(batches), 6, show=False)
+        cached = cache(model, batches, 6, show=False)
     shuffled = trainer.data_collator.batch([picks[n] for n in (5, 0, 3)])
     live = AdapterOff(model, "logprobs")(shuffled)
     assert torch.allclose(cached(shuffled).logprobs, live.logprobs, atol=1e-10)
