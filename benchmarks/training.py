@@ -1,0 +1,238 @@
+"""Training: what our trainer costs above a bare loop, and what NPO and KL cost above gradient ascent.
+
+    python benchmarks/training.py
+
+A LLaVA with random weights, large enough that its arithmetic dominates a step, on the mini benchmark's forget and
+retain sets. All contestants are whole `mllmu unlearn` runs that take turns in one process, a step each, so that what
+else the machine does falls on all alike; a ratio is the median over the steps of two contestants' times at one step.
+`bare` is a loop of forward, loss, backward, clip and step on the same batches, collated beforehand.
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from transformers import TrainerCallback
+
+from mllmu_tasks.mini.tiny import TinyShape, build_tiny_llava
+from mllmu_tasks.source import open_source
+from mllmu_unlearn import methods, run
+from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.methods import Method, hyper
+from mllmu_unlearn.methods.npo import NPO
+from mllmu_unlearn.reference import forward, frozen
+from mllmu_unlearn.trainer import MethodTrainer
+
+SHAPE = TinyShape(hidden=256, layers=6, feed_forward=768, vision_hidden=128, vision_layers=4)
+WARM_UP = 5
+BETA = 0.1
+
+
+@methods.register
+@dataclass
+class NPOAlone(Method):
+    """NPO without its retain side, to stand beside gradient ascent, which has none."""
+
+    title, formula, paper, name, sides = (
+        NPO.title,
+        "-(2/beta) log sigmoid(-beta log(p/p_ref))",
+        NPO.paper,
+        "npo_alone",
+        ("forget",),
+    )
+    beta: float = hyper(BETA, "As in NPO.", "open-unlearning")
+    gamma: float = hyper(1.0, "As in NPO.", "open-unlearning")
+    references = NPO.references
+    forget = NPO.forget
+
+
+class Turns:
+    """Contestants, each in a thread, run one step each in a fixed order; only one runs at any time."""
+
+    def __init__(self, names: list[str], steps: int) -> None:
+        self.names, self.steps = names, steps
+        self.seconds: dict[str, list[float]] = {name: [] for name in names}
+        self.began: dict[str, float] = {}
+        self.changed = threading.Condition()
+        self.ready: set[str] = set()
+        self.turn = -1
+
+    def next(self) -> None:
+        """End a step (the first call: get ready), let the others run theirs, and begin the next one."""
+        name = threading.current_thread().name
+        if name in self.began:
+            self.seconds[name].append(time.perf_counter() - self.began[name])
+        with self.changed:
+            if name in self.ready:
+                self.turn += 1
+            self.ready.add(name)
+            self.changed.notify_all()
+            if len(self.seconds[name]) < self.steps:
+                self.changed.wait_for(lambda: self.turn >= 0 and self.names[self.turn % len(self.names)] == name)
+        self.began[name] = time.perf_counter()
+
+    def race(self, contestant: Callable[[], None]) -> None:
+        threads = [threading.Thread(target=contestant, name=name, daemon=True) for name in self.names]
+        for thread in threads:  # one after the other: seeds are global
+            thread.start()
+            with self.changed:
+                if not self.changed.wait_for(lambda name=thread.name: name in self.ready, timeout=300):
+                    raise RuntimeError(f"{thread.name} did not start")
+        with self.changed:
+            self.turn = 0
+            self.changed.notify_all()
+        for thread in threads:
+            thread.join()
+
+
+class TakesTurns(TrainerCallback):
+    def __init__(self, turns: Turns) -> None:
+        self.turns = turns
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.turns.next()
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        self.turns.next()
+
+
+def nll(logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction=reduction)
+
+
+def ascent(trainer: MethodTrainer, batch: dict) -> torch.Tensor:
+    return -nll(forward(trainer.model, batch["forget"]), batch["forget"]["labels"])
+
+
+def grad_diff(trainer: MethodTrainer, batch: dict) -> torch.Tensor:
+    return ascent(trainer, batch) + nll(forward(trainer.model, batch["retain"]), batch["retain"]["labels"])
+
+
+def npo(trainer: MethodTrainer, batch: dict) -> torch.Tensor:
+    forget, retain = batch["forget"], batch["retain"]
+    each = nll(forward(trainer.model, forget), forget["labels"], "none").view(forget["labels"].shape).sum(-1)
+    ratio = -each - trainer.references["forget"].logprobs[forget["index"]]
+    loss = -(2 / BETA) * F.logsigmoid(-BETA * ratio).mean()
+    return loss + nll(forward(trainer.model, retain), retain["labels"])
+
+
+def kl_min(trainer: MethodTrainer, batch: dict) -> torch.Tensor:
+    model, retain = trainer.model, batch["retain"]
+    scored = retain["labels"] != -100
+    with frozen(model), model.disable_adapter():
+        reference = forward(model, retain).log_softmax(-1)
+    now = forward(model, retain).log_softmax(-1)
+    divergence = (reference.exp() * (reference - now)).sum(-1)
+    return ascent(trainer, batch) + (divergence * scored).sum() / scored.sum()
+
+
+BARE = {"gradient_ascent": ascent, "grad_diff": grad_diff, "npo": npo, "kl_min": kl_min}
+
+
+def bare_loop(trainer: MethodTrainer, loss: Callable, turns: Turns) -> None:
+    def batches() -> Iterator[dict]:
+        epoch = 0
+        while True:
+            trainer.schedule.set_epoch(epoch)
+            yield from trainer.get_train_dataloader()
+            epoch += 1
+
+    collated = [batch for batch, _ in zip(batches(), range(turns.steps), strict=False)]
+    model, args = trainer.model, trainer.args
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=args.learning_rate, fused=True)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, turns.steps)
+    model.train()
+    turns.next()
+    for batch in collated:
+        loss(trainer, batch).backward()
+        torch.nn.utils.clip_grad_norm_(trained, args.max_grad_norm)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        turns.next()
+
+
+def measure(names: list[str], steps: int, batch: int) -> dict[str, list[float]]:
+    """Seconds of each step after the warm-up, by contestant: a method, or `bare_` and a method."""
+    turns = Turns(names, steps)
+    source = open_source("mini")
+    texts = [p.biography_text for p in source.people("Full_Set")]
+    model, processor = build_tiny_llava(texts, shape=SHAPE)
+    fit, save = run._fit, run._save
+
+    def in_turns(trainer: MethodTrainer, config: UnlearnConfig, resume: Path | None) -> None:
+        name = threading.current_thread().name
+        if name.startswith("bare_"):
+            bare_loop(trainer, BARE[name.removeprefix("bare_")], turns)
+        else:
+            trainer.add_callback(TakesTurns(turns))
+            fit(trainer, config, resume)
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+
+        def contestant() -> None:
+            name = threading.current_thread().name
+            flags = ["--method", name.removeprefix("bare_"), "--model_name_or_path", folder, "--data", "mini"]
+            flags += [
+                "--forget_ratio",
+                "15",
+                "--output_dir",
+                f"{folder}-{name}/out",
+                "--use_cpu",
+                "--save_strategy",
+                "no",
+            ]
+            flags += ["--max_steps", str(steps), "--per_device_train_batch_size", str(batch), "--disable_tqdm", "true"]
+            run.unlearn(parse(UnlearnConfig, flags))
+
+        run._fit, run._save = in_turns, lambda *_: None
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                turns.race(contestant)
+        finally:
+            run._fit, run._save = fit, save
+    return {name: seconds[WARM_UP:] for name, seconds in turns.seconds.items()}
+
+
+def ratio(seconds: dict[str, list[float]], one: str, other: str) -> float:
+    return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    compared = [
+        ("gradient_ascent", "bare_gradient_ascent"),
+        ("npo", "bare_npo"),
+        ("kl_min", "bare_kl_min"),
+        ("npo_alone", "gradient_ascent"),
+        ("npo", "grad_diff"),
+        ("kl_min", "grad_diff"),
+    ]
+    names = list(dict.fromkeys(name for pair in compared for name in reversed(pair)))
+    seconds = measure(names, options.steps + WARM_UP, options.batch)
+    for name in names:
+        middle = statistics.median(seconds[name])
+        print(f"{name:<22} {1000 * middle:6.1f} ms a step, {1 / middle:5.1f} steps a second")
+    for one, other in compared:
+        print(f"{one:<16} / {other:<22} {ratio(seconds, one, other):.3f}")
+
+
+if __name__ == "__main__":
+    main()
