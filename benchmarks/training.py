@@ -32,7 +32,7 @@ from mllmu_unlearn.methods.npo import NPO
 from mllmu_unlearn.reference import forward, frozen
 from mllmu_unlearn.trainer import MethodTrainer
 
-SHAPE = TinyShape(hidden=256, layers=6, feed_forward=768, vision_hidden=128, vision_layers=4)
+SHAPE = TinyShape(hidden=192, layers=4, feed_forward=512, vision_hidden=128, vision_layers=4)
 WARM_UP = 5
 BETA = 0.1
 
@@ -42,13 +42,9 @@ BETA = 0.1
 class NPOAlone(Method):
     """NPO without its retain side, to stand beside gradient ascent, which has none."""
 
-    title, formula, paper, name, sides = (
-        NPO.title,
-        "-(2/beta) log sigmoid(-beta log(p/p_ref))",
-        NPO.paper,
-        "npo_alone",
-        ("forget",),
-    )
+    title, formula, paper = NPO.title, "-(2/beta) log sigmoid(-beta log(p/p_ref))(forget)", NPO.paper
+    name = "npo_alone"
+    sides = ("forget",)
     beta: float = hyper(BETA, "As in NPO.", "open-unlearning")
     gamma: float = hyper(1.0, "As in NPO.", "open-unlearning")
     references = NPO.references
@@ -185,16 +181,9 @@ def measure(names: list[str], steps: int, batch: int) -> dict[str, list[float]]:
         def contestant() -> None:
             name = threading.current_thread().name
             flags = ["--method", name.removeprefix("bare_"), "--model_name_or_path", folder, "--data", "mini"]
-            flags += [
-                "--forget_ratio",
-                "15",
-                "--output_dir",
-                f"{folder}-{name}/out",
-                "--use_cpu",
-                "--save_strategy",
-                "no",
-            ]
-            flags += ["--max_steps", str(steps), "--per_device_train_batch_size", str(batch), "--disable_tqdm", "true"]
+            flags += ["--forget_ratio", "15", "--output_dir", f"{folder}/{name}", "--max_steps", str(steps)]
+            flags += ["--per_device_train_batch_size", str(batch), "--save_strategy", "no", "--use_cpu"]
+            flags += ["--disable_tqdm", "true"]
             run.unlearn(parse(UnlearnConfig, flags))
 
         run._fit, run._save = in_turns, lambda *_: None

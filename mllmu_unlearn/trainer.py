@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn.ahead import AheadLoader
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.methods import Method
@@ -63,7 +64,7 @@ class MethodTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Not prepared by accelerate: the schedule knows the processes; batches move in `training_step`."""
         args = self.args
-        return DataLoader(
+        return AheadLoader(
             self.train_dataset,
             batch_sampler=self.schedule,
             collate_fn=self.data_collator,
