@@ -101,7 +101,7 @@ def render(rows: Sequence[Cell], form: str, *, title: str = "", width: int | Non
     body = [[name, *(_number(at.get((name, h))) for h in heads)] for name in names]
     if form == "markdown":
         lines = [["", *labels], ["---"] * (len(labels) + 1), *body]
-        return "\n".join("| " + " | ".join(_escape(x) for x in line) + " |" for line in lines)
+        return "\n".join("| " + " | ".join(escape(x) for x in line) + " |" for line in lines)
     table = Table(title=title or None, title_justify="left")
     table.add_column("", no_wrap=True)
     for label in labels:
@@ -138,7 +138,7 @@ def _number(cell: Cell | None) -> str:
     return f"{cell.estimate.mean:.2f}{error}"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Names of folders are not ours: a bar would break the table and a tag would render."""
     return text.replace("|", "\\|").replace("<", "&lt;")
 

@@ -9,16 +9,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
-from mllmu_unlearn.demo.stages import Runner, Stage, write_whole
+from mllmu_unlearn.demo.display import Bars
+from mllmu_unlearn.demo.stages import Runner, write_whole
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +51,7 @@ def demo(
             stages = plan(layout, workers=workers, cores=cores)
         else:
             stages = plan(layout, workers=workers, cores=cores, models=_shipped(layout))
-        with _Display(console, len(stages)) as display:
+        with Bars(console, len(stages)) as display:
             seconds = Runner(stages, out, display, workers).run()
     except KeyboardInterrupt:
         console.print(f"\nStopped. Finished stages are kept in {out}; the same command goes on from there.")
@@ -112,44 +105,3 @@ def _workers() -> tuple[int, int]:
     cores = os.cpu_count() or 1
     workers = 1 if torch.cuda.is_available() or cores < 2 else 2
     return workers, cores
-
-
-class _Display:
-    """Bars on a terminal, one line a stage elsewhere."""
-
-    def __init__(self, console: Console, stages: int) -> None:
-        self.console = console
-        self.total = stages
-        self.done = 0
-        self.bars: dict[str, int] = {}
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-
-    def __enter__(self) -> "_Display":
-        self.progress.start()
-        self.overall = self.progress.add_task("stages", total=self.total)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def start(self, stage: Stage, log: Path) -> None:
-        if self.console.is_terminal:
-            self.bars[stage.name] = self.progress.add_task(f"{stage.name} [dim]{log}", total=1)
-        else:
-            print(f"started   {stage.name}: {stage.output} (log {log})", flush=True)
-
-    def finish(self, stage: Stage, seconds: float, reused: bool) -> None:
-        self.done += 1
-        self.progress.advance(self.overall)
-        if stage.name in self.bars:
-            self.progress.remove_task(self.bars.pop(stage.name))
-        how = "reused   " if reused else "finished "
-        self.progress.console.print(f"{how} {stage.name} ({seconds:.0f} s) {self.done}/{self.total}", highlight=False)

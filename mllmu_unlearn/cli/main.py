@@ -8,7 +8,7 @@ import typer
 
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.cli import baseline, check, data, demo, env, judge, methods, results, tasks, train
+from mllmu_unlearn.cli import baseline, check, data, demo, env, judge, methods, results, sweep, tasks, train
 
 app = typer.Typer(
     name="mllmu",
@@ -26,6 +26,7 @@ baseline.add_to(app)
 judge.add_to(app)
 tasks.add_to(app)
 methods.add_to(app)
+sweep.add_to(app)
 env.add_to(app)
 
 

@@ -41,12 +41,26 @@ class Display(Protocol):
 
     def start(self, stage: Stage, log: Path) -> None: ...
     def finish(self, stage: Stage, seconds: float, reused: bool) -> None: ...
+    def fail(self, stage: Stage, reason: str) -> None: ...
 
 
 class Runner:
-    """Runs stages, at most `workers` at a time, with stamps and logs under `home`."""
+    """Runs stages, at most `workers` at a time, with stamps and logs under `home`.
 
-    def __init__(self, stages: Sequence[Stage], home: Path, display: Display, workers: int = 1) -> None:
+    keep_going: a stage that fails is noted in `failed` with its reason, what needs it is left out, the rest runs.
+    places: an environment for each worker (such as the GPU it may use), part of no stage's identity.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        home: Path,
+        display: Display,
+        workers: int = 1,
+        *,
+        keep_going: bool = False,
+        places: Sequence[Mapping[str, str]] = (),
+    ) -> None:
         self.stages = {stage.name: stage for stage in stages}
         self.home = home
         self.display = display
@@ -54,6 +68,20 @@ class Runner:
         self.keys: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.running: dict[str, tuple[subprocess.Popen, float]] = {}
+        self.keep_going = keep_going
+        self.failed: dict[str, str] = {}
+        self.free = list(places or [{}] * workers)
+        self.taken: dict[str, Mapping[str, str]] = {}
+
+    def finished(self) -> set[str]:
+        """Names of the stages that `run` would not run again; runs nothing, and expects needs before needers."""
+        keys, self.keys, done = self.keys, {}, set()
+        for name, stage in self.stages.items():
+            if set(stage.needs) <= done and self._read_stamp(stage) is not None:
+                done.add(name)
+            self.keys[name] = self._key(stage)
+        self.keys = keys
+        return done
 
     def run(self) -> dict[str, float]:
         """Seconds every stage took when it ran. Raises UserError if a stage fails; Ctrl-C passes through."""
@@ -61,7 +89,11 @@ class Runner:
         try:
             while waiting or self.running:
                 for name in list(waiting):
-                    if len(self.running) < self.workers and set(self.stages[name].needs) <= set(self.keys):
+                    lost = [need for need in self.stages[name].needs if need in self.failed]
+                    if lost:
+                        waiting.remove(name)
+                        self.failed[name] = f"needs {lost[0]}"
+                    elif len(self.running) < self.workers and set(self.stages[name].needs) <= set(self.keys):
                         waiting.remove(name)
                         self._begin(self.stages[name])
                 self._collect()
@@ -88,7 +120,7 @@ class Runner:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **stage.environment},
+                env={**os.environ, **self._place(stage), **stage.environment},
                 start_new_session=True,  # Ctrl-C reaches us first; we end the children in order
             )
         self.running[stage.name] = (process, time.monotonic())
@@ -100,18 +132,33 @@ class Runner:
             if code is None:
                 continue
             del self.running[name]
+            self.free.append(self.taken.pop(name))
             stage = self.stages[name]
-            if code != 0:
-                raise UserError(f"stage '{name}' failed (exit code {code}): {self._last_words(stage)}")
             try:
-                stage.check()
+                self._check(stage, code)
             except UserError as error:
-                raise UserError(f"stage '{name}' left no result: {error} See {self.log(stage)}") from error
+                if not self.keep_going:
+                    raise
+                self.failed[name] = str(error)
+                self.display.fail(stage, str(error))
+                continue
             seconds = time.monotonic() - began
             self.keys[name] = self._key(stage)
             self.seconds[name] = seconds
             write_whole(self._stamp(stage), json.dumps({"key": self.keys[name], "seconds": seconds}))
             self.display.finish(stage, seconds, reused=False)
+
+    def _check(self, stage: Stage, code: int) -> None:
+        if code != 0:
+            raise UserError(f"stage '{stage.name}' failed (exit code {code}): {self._last_words(stage)}")
+        try:
+            stage.check()
+        except UserError as error:
+            raise UserError(f"stage '{stage.name}' left no result: {error} See {self.log(stage)}") from error
+
+    def _place(self, stage: Stage) -> Mapping[str, str]:
+        self.taken[stage.name] = self.free.pop()
+        return self.taken[stage.name]
 
     def log(self, stage: Stage) -> Path:
         return self.home / "logs" / f"{stage.name}.log"
@@ -134,6 +181,7 @@ class Runner:
     def _last_words(self, stage: Stage) -> str:
         lines = self.log(stage).read_text(encoding="utf-8", errors="replace").splitlines()
         words = next((line for line in reversed(lines) if "mllmu: error:" in line), None)
+        words = words and words[words.index("mllmu: error:") :]  # a progress bar may stand on the same line
         return f"{words or (lines[-1] if lines else 'it printed nothing')} (log: {self.log(stage)})"
 
     def _end_all(self) -> None:

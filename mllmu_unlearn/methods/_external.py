@@ -75,8 +75,12 @@ def code(kind: type["_base.Method"]) -> dict[str, str] | None:
     """File name and hash of a method from outside, for the record; None for one of this package's."""
     if kind.__module__.startswith(f"{__package__}."):
         return None
-    file = Path(inspect.getfile(kind))
-    return {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {"file": Path(inspect.getfile(kind)).name, "sha256": source_hash(kind)}
+
+
+def source_hash(kind: type["_base.Method"]) -> str:
+    """sha256 of the file that holds a method."""
+    return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
 
 
 def _execute(path: Path, module_name: str) -> ModuleType:

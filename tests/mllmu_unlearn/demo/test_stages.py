@@ -117,3 +117,28 @@ def test_write_whole_leaves_no_temporary_file(tmp_path):
     write_whole(tmp_path / "a" / "b.json", "2")
     assert [f.name for f in (tmp_path / "a").iterdir()] == ["b.json"]
     assert (tmp_path / "a" / "b.json").read_text() == "2"
+
+
+def test_keep_going_notes_what_failed_and_leaves_out_what_needs_it(tmp_path):
+    record = Record()
+    record.fail = lambda stage, reason: record.events.append(("failed", stage.name))
+    stages = [
+        stage(tmp_path, "a", "print('99%mllmu: error: no'); sys.exit(2)"),
+        stage(tmp_path, "b", needs=("a",)),
+        stage(tmp_path, "c"),
+    ]
+    runner = Runner(stages, tmp_path, record, keep_going=True)
+    runner.run()
+    assert record.events == [("start", "a"), ("failed", "a"), ("start", "c"), ("finished", "c")]
+    assert runner.failed["b"] == "needs a"
+    assert "(exit code 2): mllmu: error: no" in runner.failed["a"]
+    assert runner.finished() == {"c"}
+
+
+def test_each_worker_has_a_place_of_its_own(tmp_path):
+    code = "open(os.path.join('{}', 'place'), 'w').write(os.environ['PLACE'])"
+    stages = [stage(tmp_path, name, code.format(tmp_path / "out" / name)) for name in "abc"]
+    Runner(stages, tmp_path, Record(), 2, places=[{"PLACE": "0"}, {"PLACE": "1"}]).run()
+    places = [(tmp_path / "out" / name / "place").read_text() for name in "abc"]
+    assert set(places[:2]) == {"0", "1"}
+    assert places[2] in places[:2]

@@ -1,0 +1,179 @@
+"""A sweep's YAML -> cells: every combination of the grid, each with all of its flags.
+
+base:                                 # flags of `mllmu unlearn`, the same in every cell
+  model_name_or_path: models/vanilla
+  recipe: "{method}.yaml"             # more of them from a recipe; base and grid override it
+  forget_ratio: 5
+grid:                                 # lists are alternatives; a list of grids is their union
+  method: [npo, grad_diff]
+  learning_rate: [1.0e-5, 5.0e-5]
+references:                           # rows without unlearning; the first is compared with
+  vanilla: models/vanilla
+evaluate:                             # leave it out to train only
+  tasks: mllmu
+  batch_size: 8
+"""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_unlearn import methods
+
+KEYS = ("base", "grid", "references", "evaluate")
+PATHS_AND_METHOD = ("recipe", "method")
+MINI = "mini:"
+"""`mini:vanilla` in the place of a model's folder is a shipped model of the mini benchmark."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run. flags: all of `mllmu unlearn` but --output_dir, as they will stand in the cell's recipe."""
+
+    name: str
+    flags: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An lmms-eval command but for the model's path. tasks: default the benchmark of the cells' forget ratio."""
+
+    tasks: str | None = None
+    batch_size: int | str = 1
+    model: str = "mllmu_hf"
+    model_args: str = ""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """references: name -> model. left_out: methods without a recipe, where the grid said `all`."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    references: dict[str, str] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
+    left_out: tuple[str, ...] = ()
+
+
+def read(file: Path) -> Sweep:
+    """Raises UserError for anything that is not as described above; flags are checked later, cell by cell."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the sweep '{file}': {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not content.get("grid"):
+        raise UserError(f"'{file}' has no `grid:`; docs/sweeps.md shows what a sweep looks like.")
+    _only(content, KEYS, file, "")
+    base = _mapping(content.get("base") or {}, file, "base")
+    grids = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
+    cells, left_out = [], []
+    for grid in grids:
+        for place in _combinations(_mapping(grid, file, "grid")):
+            made = _cell(base, place, file)
+            if made is None and grid.get("method") == "all":
+                left_out.append(place["method"])
+            elif made is None:
+                what = place.get("recipe", base.get("recipe"))
+                raise UserError(f"there is no recipe '{what}' beside '{file}' or in this package.")
+            else:
+                cells.append(made)
+    if not cells:
+        raise UserError(f"'{file}' has no cell: no method of it has a recipe.")
+    references = _mapping(content.get("references") or {}, file, "references")
+    evaluation = None
+    if content.get("evaluate") is not None:
+        given = _mapping(content["evaluate"], file, "evaluate")
+        _only(given, [f.name for f in fields(Evaluation)], file, "evaluate.")
+        evaluation = Evaluation(**given)
+    references = {str(name): _model(str(model)) for name, model in references.items()}
+    return Sweep(file.stem, _named_apart(cells, references), references, evaluation, tuple(left_out))
+
+
+def text_of(cell: Cell) -> str:
+    """The cell as a recipe of `mllmu unlearn --config`."""
+    return yaml.safe_dump(cell.flags, sort_keys=False, allow_unicode=True)
+
+
+def _combinations(grid: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    axes = {key: value if isinstance(value, list) else [value] for key, value in grid.items()}
+    if grid.get("method") == "all":
+        axes["method"] = list(methods.names())
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _cell(base: Mapping[str, Any], place: dict[str, Any], file: Path) -> Cell | None:
+    """None if the cell's recipe does not exist."""
+    flags = {**base, **place}
+    recipe = flags.pop("recipe", None)
+    found: dict[str, Any] = {}
+    if recipe is not None:
+        named = flags.get("method")
+        path = _recipe(str(recipe).format(method=methods.get(named).name if named else ""), file)
+        if path is None:
+            return None
+        found = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), path, "")
+    flags = {str(k).replace("-", "_"): v for k, v in {**found, **flags}.items()}
+    if "method" not in flags:
+        raise UserError(f"a cell of '{file}' has no method.")
+    if "model_name_or_path" in flags:
+        flags["model_name_or_path"] = _model(str(flags["model_name_or_path"]))
+    parts = [methods.get(str(flags["method"])).name]
+    parts += [f"{key}-{_short(value)}" for key, value in place.items() if key not in PATHS_AND_METHOD]
+    if "recipe" in place:
+        parts.append(Path(place["recipe"]).stem)
+    return Cell("-".join(parts), flags)
+
+
+def _recipe(name: str, file: Path) -> Path | None:
+    shipped = Path(str(files("mllmu_unlearn") / "recipes"))
+    return next((path for path in (file.parent / name, shipped / name) if path.is_file()), None)
+
+
+def _named_apart(cells: list[Cell], references: Mapping[str, str]) -> tuple[Cell, ...]:
+    """Names are folders and rows, so each stands once. Raises UserError for two equal cells."""
+    seen: dict[str, str] = dict.fromkeys(references, "")
+    apart = []
+    for cell in cells:
+        text = json.dumps(cell.flags, sort_keys=True, default=str)
+        name = cell.name
+        if seen.get(name) == text:
+            raise UserError(f"the sweep has the cell '{name}' twice.")
+        if name in seen:
+            name = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        seen[name] = text
+        apart.append(Cell(name, cell.flags))
+    return tuple(apart)
+
+
+def _model(name: str) -> str:
+    from mllmu_tasks.mini import checkpoint
+
+    return str(checkpoint(name.removeprefix(MINI))) if name.startswith(MINI) else name
+
+
+def _short(value: Any) -> str:
+    return re.sub(r"[^\w.+-]+", "_", str(value)).strip("_-")[:40]
+
+
+def _mapping(value: Any, file: Path, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{f'`{what}` of ' if what else ''}'{file}' must hold `key: value` lines.")
+    return value
+
+
+def _only(given: Mapping[str, Any], known: Iterable[str], file: Path, where: str) -> None:
+    for key in given:
+        if key not in known:
+            raise UserError(f"'{where}{key}' in {file} is unknown.{did_you_mean(str(key), known)}")

@@ -1,0 +1,172 @@
+"""Cells -> stages: an `mllmu unlearn` command and an lmms-eval command each."""
+
+import hashlib
+import os
+import shlex
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mllmu_tasks import __version__
+from mllmu_tasks.benchmark import DEFAULT_RATIO, RATIOS, Split, group_name, leaves
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.adapter import weights_fingerprint
+from mllmu_tasks.results.runs import load_runs
+from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.demo.stages import Stage, write_whole
+from mllmu_unlearn.methods import source_hash
+from mllmu_unlearn.sweep.grid import Cell, Evaluation, Sweep, text_of
+
+SETTINGS = ("MLLMU_SEED", "MLLMU_SHOTS", "MLLMU_SHOT_QUESTIONS")
+FIXED = {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are under the sweep's folder."""
+
+    home: Path
+
+    def recipe(self, cell: str) -> Path:
+        return self.home / "recipes" / f"{cell}.yaml"
+
+    def result(self, cell: str) -> Path:
+        return self.home / "adapters" / cell
+
+    def scores(self, row: str) -> Path:
+        return self.home / "results" / row
+
+
+@dataclass(frozen=True)
+class Plan:
+    """stages: needs before needers. configs: cell -> its parsed flags."""
+
+    stages: tuple[Stage, ...]
+    configs: dict[str, UnlearnConfig]
+
+
+def make(sweep: Sweep, layout: Layout) -> Plan:
+    """Check every cell, and lay out what runs. Writes nothing. Raises UserError that names the cell."""
+    configs = {cell.name: _parsed(cell, layout) for cell in sweep.cells}
+    data = {config.data for config in configs.values()}
+    if len(data) > 1:
+        raise UserError(f"the cells use different data ({', '.join(sorted(data))}); their scores cannot be compared.")
+    environment = {**FIXED, "MLLMU_DATA": data.pop()}
+    environment |= {name: os.environ.get(name, "") for name in SETTINGS}
+    evaluation = sweep.evaluation and _with_tasks(sweep.evaluation, configs)
+    stages = []
+    for name, model in sweep.references.items() if evaluation else ():
+        stages.append(_evaluate(evaluation, layout, name, model, "", (), weights_fingerprint(model), environment))
+    for cell in sweep.cells:
+        config = configs[cell.name]
+        base = config.model_name_or_path
+        weights = weights_fingerprint(base, config.revision)
+        method = source_hash(type(config.chosen))
+        stages.append(
+            Stage(
+                name=f"unlearn-{cell.name}",
+                command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *unlearn_arguments(cell, layout)),
+                output=layout.result(cell.name),
+                identity=f"{__version__} {weights} {method} {hashlib.sha256(text_of(cell).encode()).hexdigest()}",
+                environment=environment,
+            )
+        )
+        if evaluation:
+            full = config.kind == "full"
+            out = str(layout.result(cell.name))
+            model, peft = (out, "") if full else (base, out)
+            needs = (f"unlearn-{cell.name}",)
+            stages.append(_evaluate(evaluation, layout, cell.name, model, peft, needs, weights, environment))
+    return Plan(tuple(stages), configs)
+
+
+def write_recipes(sweep: Sweep, layout: Layout) -> None:
+    """One complete recipe a cell: each is a run anyone can repeat."""
+    for cell in sweep.cells:
+        write_whole(layout.recipe(cell.name), text_of(cell))
+
+
+def unlearn_arguments(cell: Cell, layout: Layout) -> list[str]:
+    return ["unlearn", "--config", str(layout.recipe(cell.name)), "--output_dir", str(layout.result(cell.name))]
+
+
+def command_of(stage: Stage) -> str:
+    """The stage's command line, to copy."""
+    settings = [f"{key}={shlex.quote(value)}" for key, value in stage.environment.items() if key.startswith("MLLMU_")]
+    program = "lmms-eval" if "lmms_eval" in stage.command else "mllmu"
+    return " ".join([*(s for s in settings if not s.endswith("=''")), program, shlex.join(stage.command[3:])])
+
+
+def _parsed(cell: Cell, layout: Layout) -> UnlearnConfig:
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = Path(folder) / f"{cell.name}.yaml"
+        recipe.write_text(text_of(cell), encoding="utf-8")
+        try:
+            return parse(UnlearnConfig, ["--config", str(recipe), "--output_dir", str(layout.result(cell.name))])
+        except UserError as error:
+            raise UserError(f"cell {cell.name}: {str(error).replace(folder + os.sep, '')}") from error
+
+
+def _with_tasks(evaluation: Evaluation, configs: dict[str, UnlearnConfig]) -> Evaluation:
+    ratios = {config.forget_ratio for config in configs.values()}
+    if len(ratios) > 1 and None not in ratios:
+        raise UserError(f"the cells forget different people (ratios {sorted(ratios)}); make a sweep of each.")
+    tasks = evaluation.tasks
+    if tasks is None:
+        if ratios == {None}:
+            raise UserError("the cells forget people by ids: say which tasks to evaluate (evaluate.tasks).")
+        tasks = group_name(None, ratios.pop())
+    return Evaluation(tasks, evaluation.batch_size, evaluation.model, evaluation.model_args)
+
+
+def _evaluate(
+    evaluation: Evaluation,
+    layout: Layout,
+    row: str,
+    model: str,
+    peft: str,
+    needs: tuple[str, ...],
+    weights: str,
+    environment: dict[str, str],
+) -> Stage:
+    out = layout.scores(row)
+    options = [f"pretrained={model}", f"peft={peft}" if peft else "", evaluation.model_args]
+    if any("," in path for path in (model, peft)):
+        raise UserError(f"lmms-eval takes no path with a comma: '{peft or model}'.")
+    arguments = [
+        *("--model", evaluation.model, "--model_args", ",".join(filter(None, options))),
+        *("--tasks", evaluation.tasks, "--batch_size", str(evaluation.batch_size)),
+        *("--log_samples", "--output_path", str(out)),
+    ]
+    wanted = evaluation.tasks.split(",")
+    return Stage(
+        name=f"evaluate-{row}",
+        command=(sys.executable, "-m", "lmms_eval", *arguments),
+        output=out,
+        needs=needs,
+        identity=f"{__version__} {weights}",
+        environment=environment,
+        check=lambda: complete(out, wanted),
+    )
+
+
+def complete(folder: Path, tasks: list[str]) -> None:
+    """Raises UserError unless the folder holds one run in which every wanted leaf has a scored question."""
+    run = load_runs([folder])[-1]
+    scored = {sample.leaf.name for sample in run.samples}
+    names = {leaf.name for leaf in leaves()}
+    groups = {group_name(s, r): (s, r) for s in (None, *Split) for r in RATIOS}
+    missing = []
+    for task in tasks:
+        if task in names:
+            missing += [task] if task not in scored else []
+        elif task in groups:
+            split, ratio = groups[task]
+            wanted = [leaf for leaf in leaves(ratio or DEFAULT_RATIO) if split in (None, leaf.split)]
+            missing += [leaf.name for leaf in wanted if leaf.name not in scored]
+    if missing:
+        raise UserError(f"no question of {', '.join(missing)} was scored.")
+    silent = sum(not sample.answered for sample in run.samples)
+    if silent and run.may_hide_failures:
+        raise UserError(f"the backend left {silent} of {len(run.samples)} questions unanswered, which is no result.")

@@ -1,0 +1,82 @@
+"""Finished cells -> rows: one score a split, what training took, and whether it forgot without destroying."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from mllmu_tasks.benchmark import Split, Task
+from mllmu_tasks.results.runs import Run
+from mllmu_tasks.results.statistics import Estimate, clustered_mean
+from mllmu_unlearn.folders import MARK
+
+DESTROYED = 0.5
+"""Below this share of the compared model's retain score a method destroys what it should keep."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """scores: split -> mean over the tasks. seconds, trainable: None for a row without training."""
+
+    name: str
+    scores: Mapping[Split, Estimate] = field(default_factory=dict)
+    seconds: float | None = None
+    trainable: int | None = None
+    verdict: str = ""
+    failed: str = ""
+
+
+def row(name: str, run: Run | None, folder: Path | None, vanilla: Run | None) -> Row:
+    """A row of a finished cell. run: its evaluation. folder: its adapter. vanilla: what it is compared with."""
+    training: Mapping = {}
+    if folder is not None:
+        record = yaml.safe_load((folder / MARK).read_text(encoding="utf-8"))
+        training = record["training"] or {"trainable_parameters": 0}
+    return Row(
+        name,
+        scores(run) if run else {},
+        training.get("seconds"),
+        training.get("trainable_parameters"),
+        verdict(run, vanilla) if run and vanilla and folder else "",
+    )
+
+
+def scores(run: Run) -> dict[Split, Estimate]:
+    """Per split the mean of the tasks' mean scores, each task counting equally, clustered by person."""
+    found: dict[Split, list[tuple[Task, str, float]]] = defaultdict(list)
+    for sample in run.samples:
+        found[sample.leaf.split].append((sample.leaf.task, sample.person, sample.score))
+    return {split: mean_of_tasks(found[split]) for split in Split if split in found}
+
+
+def mean_of_tasks(scored: Iterable[tuple[Task, str, float]]) -> Estimate:
+    """Mean of the tasks' means with its clustered standard error, from (task, person, score).
+
+    Each question enters as the overall mean plus its weighted distance from its task's mean, which has the same
+    mean and the same sums by person as the mean of means linearised.
+    """
+    scored = list(scored)
+    by_task: dict[Task, list[float]] = defaultdict(list)
+    for task, _, score in scored:
+        by_task[task].append(score)
+    means = {task: sum(values) / len(values) for task, values in by_task.items()}
+    overall = sum(means.values()) / len(means)
+    share = {task: len(scored) / (len(means) * len(values)) for task, values in by_task.items()}
+    values = [overall + share[task] * (score - means[task]) for task, _, score in scored]
+    return clustered_mean(values, [person for _, person, _ in scored])
+
+
+def verdict(run: Run, vanilla: Run) -> str:
+    """`ok`, or what is wrong: no fall on forget beyond the standard error, or retain below half of vanilla."""
+    here, there = scores(run), scores(vanilla)
+    wrong = []
+    if Split.FORGET in here and Split.FORGET in there:
+        fall = there[Split.FORGET].mean - here[Split.FORGET].mean
+        if fall <= (here[Split.FORGET].stderr or 0.0):
+            wrong.append("does not forget")
+    both = Split.RETAIN in here and Split.RETAIN in there
+    if both and here[Split.RETAIN].mean < DESTROYED * there[Split.RETAIN].mean:
+        wrong.append("destroys retain")
+    return ", ".join(wrong) or "ok"

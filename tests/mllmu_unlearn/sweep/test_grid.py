@@ -1,0 +1,92 @@
+import pytest
+
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.mini import checkpoint
+from mllmu_unlearn import methods
+from mllmu_unlearn.sweep.grid import Evaluation, read
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """sweep(text) -> the sweep of a file `trial.yaml`."""
+
+    def make(text: str):
+        file = tmp_path / "trial.yaml"
+        file.write_text(text)
+        return read(file)
+
+    return make
+
+
+def test_a_grid_is_every_combination_and_a_list_of_grids_their_union(sweep):
+    made = sweep(
+        """
+        base: {model_name_or_path: m, forget_ratio: 5}
+        grid:
+          - {method: [npo, simnpo], beta: [0.1, 1.0]}
+          - {method: grad_diff, alpha: 3}
+        """
+    )
+    assert [cell.name for cell in made.cells] == [
+        *("npo-beta-0.1", "npo-beta-1.0", "simnpo-beta-0.1", "simnpo-beta-1.0", "grad_diff-alpha-3")
+    ]
+    assert made.cells[3].flags == {"model_name_or_path": "m", "forget_ratio": 5, "method": "simnpo", "beta": 1.0}
+    assert (made.name, made.references, made.evaluation) == ("trial", {}, None)
+
+
+def test_the_recipe_gives_way_to_base_and_grid(sweep, tmp_path):
+    (tmp_path / "mine_npo.yaml").write_text("method: npo\nbeta: 0.5\nlora_r: 4\nseed: 3\n")
+    made = sweep("{base: {recipe: 'mine_{method}.yaml', lora_r: 8}, grid: {method: npo, seed: [1, 2]}}")
+    assert [cell.flags for cell in made.cells] == [
+        {"method": "npo", "beta": 0.5, "lora_r": 8, "seed": seed} for seed in (1, 2)
+    ]
+
+
+def test_all_is_every_method_with_a_recipe(sweep, tmp_path):
+    for name in ("npo", "kl_min"):
+        (tmp_path / f"only_{name}.yaml").write_text(f"method: {name}\n")
+    made = sweep("{base: {recipe: 'only_{method}.yaml'}, grid: {method: all}}")
+    assert {cell.name for cell in made.cells} == {"npo", "kl_min"}
+    assert set(made.left_out) == set(methods.names()) - {"npo", "kl_min"}
+
+
+def test_shipped_recipes_and_models_have_short_names(sweep):
+    made = sweep(
+        """
+        base: {recipe: "mini_{method}.yaml", model_name_or_path: "mini:vanilla"}
+        grid: {method: npo}
+        references: {vanilla: "mini:vanilla", other: some/model}
+        evaluate: {tasks: mllmu_15, batch_size: 4}
+        """
+    )
+    assert made.cells[0].flags["model_name_or_path"] == str(checkpoint("vanilla"))
+    assert made.cells[0].flags["forget_ratio"] == 15
+    assert made.references == {"vanilla": str(checkpoint("vanilla")), "other": "some/model"}
+    assert made.evaluation == Evaluation("mllmu_15", 4)
+
+
+def test_cells_that_would_share_a_name_are_kept_apart(sweep):
+    made = sweep("grid: [{method: npo, forget_ids: 'a,b'}, {method: npo, forget_ids: 'a b'}]")
+    assert len({cell.name for cell in made.cells}) == 2
+    made = sweep("{grid: {method: npo}, references: {npo: m}}")
+    assert made.cells[0].name != "npo"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: {}", "no `grid:`"),
+        ("[1", "is no YAML"),
+        ("{grid: {method: npo}, evalute: {}}", "'evalute' .*Did you mean 'evaluate'"),
+        ("{grid: {method: npo}, evaluate: {task: mllmu}}", "'evaluate.task' .*Did you mean 'tasks'"),
+        ("grid: {beta: 1}", "has no method"),
+        ("grid: {method: npoo}", "Did you mean 'npo'"),
+        ("grid: [{method: npo}, {method: npo}]", "'npo' twice"),
+        ("{base: {recipe: absent.yaml}, grid: {method: npo}}", "no recipe 'absent.yaml'"),
+        ("{base: {recipe: 'absent_{method}.yaml'}, grid: {method: all}}", "no method of it has a recipe"),
+        ("grid: {method: npo, model_name_or_path: 'mini:vanila'}", "Did you mean 'vanilla'"),
+    ],
+)
+def test_what_is_wrong_is_said(sweep, text, message):
+    with pytest.raises(UserError, match=message):
+        sweep(text)

@@ -1,0 +1,86 @@
+"""The command: real `mllmu unlearn` and lmms-eval processes on the mini benchmark."""
+
+import json
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn.cli.main import app
+
+BASE = {"model_name_or_path": "mini:vanilla", "data": "mini", "forget_ratio": 15}
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """sweep(grid, *flags, **more) -> (exit code or error, output)."""
+
+    def run(grid, *flags, **more):
+        file = tmp_path / "trial.yaml"
+        file.write_text(yaml.safe_dump({"base": BASE, "grid": grid, **more}, sort_keys=False))
+        arguments = ["sweep", str(file), "--out", str(tmp_path / "out"), "--workers", "1", *flags]
+        return CliRunner().invoke(app, arguments, catch_exceptions=False).output
+
+    return run
+
+
+def table(tmp_path) -> dict[str, dict]:
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    return {row["name"]: row for row in rows}
+
+
+def test_a_cell_is_unlearnt_evaluated_and_has_its_row(sweep, tmp_path):
+    more = {"references": {"vanilla": "mini:vanilla"}, "evaluate": {"tasks": "mllmu_forget_15_cloze_text"}}
+    more["evaluate"] |= {"batch_size": 16, "model_args": "dtype=float32"}
+    grid = {"method": "gradient_ascent", "max_steps": 1, "learning_rate": 1e-6, "dtype": "float32"}
+    shown = sweep(grid, "--markdown", str(tmp_path / "doc.md"), **more)
+    name = "gradient_ascent-max_steps-1-learning_rate-1e-06-dtype-float32"
+    rows = table(tmp_path)
+    assert list(rows) == ["vanilla", name]
+    assert rows["vanilla"]["forget"] > 0.9
+    assert rows[name]["forget"] == rows["vanilla"]["forget"]
+    assert rows[name]["verdict"] == "does not forget"
+    assert rows[name]["seconds"] > 0
+    assert rows[name]["trainable_parameters"] > 1000
+    assert f"| {name} |" in (tmp_path / "doc.md").read_text()
+    assert "does not forget" in shown
+    recipe = yaml.safe_load((tmp_path / "out" / "recipes" / f"{name}.yaml").read_text())
+    assert (recipe["method"], recipe["forget_ratio"]) == ("gradient_ascent", 15)
+    assert "3 of 3 stages finished" in sweep(grid, **more)
+
+
+def test_finished_cells_are_kept_a_changed_one_runs_again_and_a_failed_one_is_a_row(sweep, tmp_path):
+    def grid(text):
+        nobody = {"method": "prompting", "forget_ratio": None, "forget_ids": "zzz"}
+        return [{"method": "prompting", "seed": 1, "system_prompt": ["Hush", text]}, nobody]
+
+    with pytest.raises(UserError, match=r"1 of 3 stages have no result: .*no such people"):
+        sweep(grid("Quiet"))
+    rows = table(tmp_path)
+    assert [bool(row["failed"]) for row in rows.values()] == [False, False, True]
+    record = tmp_path / "out" / "adapters" / "prompting-seed-1-system_prompt-Hush" / "unlearning.yaml"
+    first = record.stat().st_mtime_ns
+    shown = sweep(grid("Silence"), "--dry_run")
+    assert "finished  unlearn-prompting-seed-1-system_prompt-Hush" in shown
+    assert "would run unlearn-prompting-seed-1-system_prompt-Silence" in shown
+    changed = record.parent.with_name("prompting-seed-1-system_prompt-Silence") / "unlearning.yaml"
+    assert not changed.exists()
+    sweep(grid("Silence")[:1])
+    assert changed.exists()
+    assert record.stat().st_mtime_ns == first
+
+
+@pytest.mark.parametrize(
+    ("grid", "more", "message"),
+    [
+        ({"method": "npo", "lora_rr": 1}, {}, "cell npo-lora_rr-1: .*Did you mean 'lora_r'"),
+        ({"method": "npo", "data": ["mini", "other"]}, {}, "different data"),
+        ({"method": "npo", "forget_ratio": [5, 15]}, {"evaluate": {"batch_size": 1}}, "different people"),
+        ({"method": "npo", "model_name_or_path": "no/model"}, {}, "no/model"),
+    ],
+)
+def test_every_cell_is_checked_before_anything_runs(sweep, tmp_path, grid, more, message):
+    with pytest.raises(UserError, match=message):
+        sweep(grid, **more)
+    assert not (tmp_path / "out").exists()
