@@ -138,6 +138,11 @@ class _TrainConfig(TrainingArguments):
         """What the result is saved as."""
         return self.chosen.kind
 
+    @property
+    def uses_lora(self) -> bool:
+        """Whether LoRA weights train."""
+        return self.kind == "lora" or self.chosen.uses_lora
+
     def _one_of(self, name: str, value: Any, known: tuple) -> None:
         if value not in known:
             raise UserError(f"{name} '{value}' is unknown.{did_you_mean(str(value), known)}")

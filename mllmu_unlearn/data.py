@@ -67,6 +67,11 @@ class Sample:
     def answer(self) -> str:
         return self.turns[-1].answer
 
+    @property
+    def modality(self) -> str:
+        """`image` if any turn shows one, else `text`."""
+        return "image" if any(turn.image is not None for turn in self.turns) else "text"
+
     def images(self) -> list[Image]:
         return [turn.image.open() for turn in self.turns if turn.image is not None]
 

@@ -9,7 +9,7 @@ from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config
 from mllmu_tasks.models.adapter import weights_fingerprint
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source, open_source
-from mllmu_unlearn import adapters, card, models
+from mllmu_unlearn import card
 from mllmu_unlearn.benchmark_data import benchmark_samples
 from mllmu_unlearn.data import People, Sample, TrainingSet, baseline_configs, choose_people
 from mllmu_unlearn.methods import code
@@ -40,20 +40,16 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
     """Choose people and samples, lay out the batches. Raises UserError for what the data cannot give."""
     method, official = config.chosen, config.protocol == "official"
     people = _people(config, source)
-    sides: dict[str, list[Sample]] = {}
-    left_out, aligned = 0, {}
+    left_out, aligned, sides = 0, {}, {}
     if method.sides:
         training = TrainingSet(source, config.modality_set, config.train_data, config.forget_ratio)
         left_out = training.left_out
-        who = {"forget": people.forget, "retain": people.retain, "train": _trained(config, people)}
-        sides = {side: _samples(config, source, training, who[side]) for side in method.sides if side in who}
-        forget = sides.get("forget")
-        if forget is None and set(method.sides) - set(who):  # only the questions are used, with other answers
-            forget = _samples(config, source, training, who["forget"])
-        extra = method.extra_sides(forget or [])
-        aligned = dict.fromkeys(extra, "forget")
-        sides |= extra
-    phases = method.official.phases if official and method.official else (method.sides,)
+        sides = _sides(config, source, training, people)
+        extra = method.extra_sides(sides.get("forget") or _forget(config, source, training, people))
+        sides, aligned = sides | extra, dict.fromkeys(extra, "forget")
+    layout = method.layout(sides)
+    phases = method.official.phases if official and method.official else layout.phases
+    sides = dict(layout.sides)
     by_side = {side: sizes(samples, config.length_step) for side, samples in sides.items()}
     schedule = Schedule(
         {side: len(samples) for side, samples in sides.items()},
@@ -61,6 +57,8 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         config.per_device_train_batch_size,
         seed=config.seed if config.data_seed is None else config.data_seed,
         aligned=aligned,
+        interleaved=layout.interleaved,
+        lengths=layout.lengths,
         sizes_of=by_side if config.train_sampling_strategy == "group_by_length" else None,
         accumulate=config.gradient_accumulation_steps,
         world=config.world_size,
@@ -75,6 +73,26 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         _hash(config, source),
         weights_fingerprint(config.model_name_or_path, config.revision),
     )
+
+
+def _sides(
+    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: People
+) -> dict[str, list[Sample]]:
+    """The sides of the method that are made of people."""
+    who = {"forget": people.forget, "retain": people.retain, "train": _trained(config, people)}
+    wanted = config.chosen.sides
+    sides = {side: _samples(config, source, training, who[side]) for side in wanted if side in who}
+    if "biographies" in wanted:
+        sides["biographies"] = TrainingSet(source, ("text",)).of(people.forget + people.retain)
+    return sides
+
+
+def _forget(
+    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: People
+) -> list[Sample]:
+    """The forget samples of a method that uses only their questions, with other answers."""
+    known = {"forget", "retain", "train", "biographies"}
+    return _samples(config, source, training, people.forget) if set(config.chosen.sides) - known else []
 
 
 def _samples(
@@ -146,7 +164,7 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.num_train_epochs,
         "max_steps": config.max_steps,
-        "lora": repr(config.lora) if config.kind == "lora" else None,
+        "lora": repr(config.lora) if config.uses_lora else None,
     }
 
 
@@ -159,7 +177,7 @@ def record(
     local = Path(config.model_name_or_path).is_dir()
     length = "max_steps" if config.max_steps > 0 else "num_train_epochs"
     options = {k: v for k in ("learning_rate", length) if (v := getattr(config, k)) is not None}
-    if config.kind == "lora":
+    if config.uses_lora:
         options |= {
             "lora_r": config.lora_r,
             "lora_alpha": config.lora_alpha,
@@ -174,7 +192,7 @@ def record(
         "about": {key: getattr(config.chosen, key) for key in ("title", "formula", "paper")},
         "method_code": code(type(config.chosen)),
         "protocol": config.protocol,
-        "hyper_parameters": dict(config.hyper_parameters) | (options if config.chosen.sides else {}),
+        "hyper_parameters": dict(config.hyper_parameters) | (options if config.chosen.trains else {}),
         "base_model": {
             "name_or_path": str(Path(config.model_name_or_path).resolve()) if local else config.model_name_or_path,
             "revision": config.revision,
@@ -199,36 +217,3 @@ def record(
         "versions": card.versions(),
         "training": training,
     }
-
-
-def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
-    """What a dry run prints: the work, and what it needs (weights exactly, activations not at all)."""
-    model = models.empty_model(config)
-    weights = sum(p.numel() for p in model.parameters())
-    width = {"float32": 4, "bfloat16": 2, "float16": 2}.get(config.dtype) or model.dtype.itemsize
-    if config.kind == "prompt":
-        return f"method prompting: writes a system prompt to {config.output_dir}; nothing is trained"
-    lora = config.kind == "lora"
-    trainable = adapters.trainable_of_lora(model, config.lora) if lora else weights
-    saved = trainable * (4 if lora else width)
-    steps = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * plan.steps_per_epoch + 0.999)
-    memory = weights * width + trainable * (12 + (4 if lora else 0))
-    keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)
-    samples = ", ".join(f"{len(s)} {side}" for side, s in plan.sides.items())
-    lines = {
-        "method": f"{config.method} ({config.protocol}): {config.chosen.formula}",
-        "people": f"{len(plan.people.forget)} forget, {len(plan.people.retain)} retain",
-        "samples": samples + (f"; {plan.left_out} empty pairs left out" if plan.left_out else ""),
-        "steps": f"{steps} ({plan.steps_per_epoch} an epoch), batch "
-        f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.world_size}",
-        "learning rate": f"{config.learning_rate:g}",
-        "parameters": f"{weights:,}, trained {trainable:,} ({config.kind})",
-        "memory": f"{_size(memory)} for weights, gradients and optimiser; activations come on top",
-        "disk": f"{_size(saved)} for the result, {_size(keep * (saved + 8 * trainable))} for checkpoints",
-        "output": config.output_dir,
-    }
-    return "\n".join(f"{name:<14} {value}" for name, value in lines.items())
-
-
-def _size(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -22,6 +22,7 @@ from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.curve import loss_curve, peak_memory
 from mllmu_unlearn.data import Rows
+from mllmu_unlearn.dry_run import describe
 from mllmu_unlearn.folders import check_output, whole_folder
 from mllmu_unlearn.plan import Plan
 from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, batched, cache, moved
@@ -35,19 +36,27 @@ Config = UnlearnConfig | FinetuneConfig
 class Context:
     """What the once-a-run functions of a method may use.
 
-    model: wrapped by its adapter, and bare in `wrap`. batches(side, size): the side's samples in order, on the
-    model's device.
+    model: wrapped by its adapter, and bare in `wrap`. steps_per_epoch: of the optimiser.
     """
 
     model: nn.Module
     rows: Rows
     collator: Collator
     config: Config
+    steps_per_epoch: int = 0
 
-    def batches(self, side: str, size: int = 4) -> Iterator[Batch]:
-        device = next(self.model.parameters()).device
-        for start in range(0, len(self.rows.sides[side]), size):
-            indices = range(start, min(start + size, len(self.rows.sides[side])))
+    def indices(self, side: str, modality: str | None = None, at_most: int = 0) -> list[int]:
+        """Samples of the side (`image` or `text` only, if given) in order; `at_most` of them, evenly spaced."""
+        samples = self.rows.sides[side]
+        found = [i for i, sample in enumerate(samples) if modality in (None, sample.modality)]
+        count = min(at_most or len(found), len(found))
+        return [found[i * len(found) // count] for i in range(count)]
+
+    def batches(self, side: str, size: int = 4, modality: str | None = None, at_most: int = 0) -> Iterator[Batch]:
+        """These samples in batches, on the model's device."""
+        device, found = next(self.model.parameters()).device, self.indices(side, modality, at_most)
+        for start in range(0, len(found), size):
+            indices = found[start : start + size]
             batch = self.collator.batch([(i, self.rows.row(side, i), False) for i in indices])
             yield moved(batch, device)
 
@@ -73,7 +82,7 @@ def _run(config: Config) -> Path:
         )
     planned = plan.make(config, open_source(config.data))
     if config.dry_run:
-        print(plan.describe(config, planned))
+        print(describe(config, planned))
         return out
     if planned.left_out and config.process_index == 0:
         print(f"mllmu: {planned.left_out} training pairs without question or answer are left out")
@@ -107,7 +116,7 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     collator = Collator(models.padding_id(processor), encoder.whole_sequence)
     rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
-    model = method.wrap(Context(model, rows, collator, config))
+    model = method.wrap(Context(model, rows, collator, config, planned.steps_per_epoch))
     images = features.make(
         model,
         method.hidden_layers(),
@@ -133,7 +142,7 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
         official=official,
         lr_per_epoch=planned.lr_per_epoch,
     )
-    context = Context(model, rows, collator, config)
+    context = Context(model, rows, collator, config, planned.steps_per_epoch)
     began = time.monotonic()
     try:
         method.prepare(context)

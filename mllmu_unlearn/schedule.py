@@ -22,6 +22,9 @@ class Schedule(Sampler[list[Key]]):
     sizes_of: side -> a sortable size of each sample. If given for the first side of a phase, batches are made of
     samples of like size (sorted within some fifty shuffled batches), which saves padding; each other side that
     has sizes and is not aligned is sorted for itself, since sides are padded apart.
+    interleaved: the windows of all phases are spread evenly over the epoch instead, the first phase's first (a step
+    of ascent every few steps of descent).
+    lengths: how many samples an epoch draws of a phase, by its first side, if not all of them once.
     Muted items fill up each phase to whole windows of `world * accumulate` batches, so that no window mixes
     phases and every process has equally many batches.
     """
@@ -35,6 +38,8 @@ class Schedule(Sampler[list[Key]]):
         seed: int,
         aligned: Mapping[str, str] | None = None,
         sizes_of: Mapping[str, Sequence] | None = None,
+        interleaved: bool = False,
+        lengths: Mapping[str, int] | None = None,
         accumulate: int = 1,
         world: int = 1,
         rank: int = 0,
@@ -45,6 +50,8 @@ class Schedule(Sampler[list[Key]]):
         self.seed = seed
         self.aligned = dict(aligned or {})
         self.sizes_of = dict(sizes_of or {})
+        self.interleaved = interleaved
+        self.lengths = {phase[0]: (lengths or {}).get(phase[0], self.sizes[phase[0]]) for phase in phases}
         self.accumulate = accumulate
         self.world = world
         self.rank = rank
@@ -57,24 +64,30 @@ class Schedule(Sampler[list[Key]]):
         return sum(self._batches(phase) for phase in self.phases)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for number, phase in enumerate(self.phases):
-            keys = self._keys(number, phase)
-            share = self.batch_size * self.world
-            for batch in range(self._batches(phase)):
-                mine = keys[batch * share : (batch + 1) * share][self.rank :: self.world]
-                missing = self.batch_size - len(mine) if not mine else 0
-                yield mine + [Key(keys[0].picks, muted=True)] * min(1, missing)
+        keys = [self._keys(number, phase) for number, phase in enumerate(self.phases)]
+        share = self.batch_size * self.world
+        for number, batch in self._places():
+            mine = keys[number][batch * share : (batch + 1) * share][self.rank :: self.world]
+            yield mine or [Key(keys[number][0].picks, muted=True)]
+
+    def _places(self) -> list[tuple[int, int]]:
+        """(phase, batch of the phase) in the order of an epoch."""
+        counts = [self._batches(phase) for phase in self.phases]
+        places = [(number, batch) for number, count in enumerate(counts) for batch in range(count)]
+        if self.interleaved:
+            places.sort(key=lambda at: (at[1] // self.accumulate * self.accumulate / counts[at[0]], *at))
+        return places
 
     def _batches(self, phase: tuple[str, ...]) -> int:
         """Batches of one process in a phase; more than one phase: whole accumulation windows."""
-        batches = -(-self.sizes[phase[0]] // (self.batch_size * self.world))
+        batches = -(-self.lengths[phase[0]] // (self.batch_size * self.world))
         if len(self.phases) > 1:
             batches = -(-batches // self.accumulate) * self.accumulate
         return batches
 
     def _keys(self, number: int, phase: tuple[str, ...]) -> list[Key]:
         first = phase[0]
-        length = self.sizes[first]
+        length = self.lengths[first]
         columns = {first: self._draw(first, number, self.epoch * length, length)}
         for side in phase[1:]:
             other = self.aligned.get(side)

@@ -56,7 +56,7 @@ class MethodTrainer(Trainer):
         self.hidden = Hidden(self.model, method.hidden_layers())
         self.finite = torch.ones((), dtype=torch.bool, device=self.args.device)
         self.logged: dict[str, torch.Tensor] = {}
-        self.logged_from = 0
+        self.logged_steps: dict[str, int] = {}
         self.step_terms: dict[str, torch.Tensor] = {}
         self.tokens = self.padding = 0
         self.add_callback(_Hooks(self))
@@ -109,6 +109,7 @@ class MethodTrainer(Trainer):
     ) -> torch.Tensor:
         """This process's part of the window's loss, times the processes (DDP averages gradients)."""
         # The adapter is switched off before the first graph exists, not between two of them.
+        self.method.before_forward(self.model, tuple(inputs))
         references = {name: self.references[name](batch) for name, batch in inputs.items() if name in self.references}
         sides = {}
         for name, batch in inputs.items():
@@ -124,7 +125,7 @@ class MethodTrainer(Trainer):
             )
         terms = self.terms(sides)
         loss = torch.stack(list(terms.values())).sum()
-        for name, term in terms.items():
+        for name, term in (terms | self.method.watched(sides)).items():
             for sums in (self.logged, self.step_terms):
                 sums[name] = sums.get(name, 0.0) + term.detach()
         self.finite &= torch.isfinite(loss.detach())
@@ -150,13 +151,11 @@ class MethodTrainer(Trainer):
         return self.lr_scheduler
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        steps = self.state.global_step - self.logged_from
-        if "loss" in logs and self.logged and steps:
+        if "loss" in logs and self.logged_steps:
             self.require_finite()
             for name, total in self._over_processes(self.logged).items():
-                logs[f"loss_{name}"] = total / steps
-            self.logged = {}
-            self.logged_from = self.state.global_step
+                logs[f"loss_{name}"] = total / self.logged_steps[name]  # of the steps that have this term
+            self.logged, self.logged_steps = {}, {}
         super().log(logs, start_time)
 
     def _over_processes(self, sums: Mapping[str, torch.Tensor]) -> dict[str, float]:
@@ -221,9 +220,6 @@ class _Hooks(TrainerCallback):
     def __init__(self, trainer: MethodTrainer) -> None:
         self.trainer = trainer
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
-        self.trainer.logged_from = state.global_step
-
     def on_epoch_begin(self, args, state, control, **kwargs) -> None:
         self.trainer.schedule.set_epoch(int(state.epoch))
 
@@ -236,4 +232,6 @@ class _Hooks(TrainerCallback):
     def on_optimizer_step(self, args, state, control, **kwargs) -> None:
         trainer, terms = self.trainer, self.trainer.step_terms
         trainer.step_terms = {}
+        for name in terms:
+            trainer.logged_steps[name] = trainer.logged_steps.get(name, 0) + 1
         trainer.method.after_optimizer_step(lambda: trainer._over_processes(terms))

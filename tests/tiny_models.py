@@ -42,9 +42,9 @@ def sharpen(model, factor: float = 15.0):
     return model
 
 
-def save(family: str, folder: Path) -> Path:
+def save(family: str, folder: Path, texts=WORDS, factor: float = 15.0) -> Path:
     """A folder that plain `from_pretrained` opens."""
-    model, processor = FAMILIES[family](WORDS)
-    sharpen(model).save_pretrained(folder)
+    model, processor = FAMILIES[family](texts)
+    sharpen(model, factor).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -24,7 +24,7 @@ def methods(
             method = get(known)
             rate = f"{method.learning_rate:g}, {method.epochs:g}" if method.trains else "none"
             formula = method.formula.replace("|", "\\|")
-            print(f"| `{known}` {method.title} | {formula} | {method.kind} | {rate} | {method.paper} |")
+            print(f"| `{known}` {method.title} | {formula} | {_carriers(method)} | {rate} | {method.paper} |")
     else:
         width = max(map(len, names()))
         for known in names():
@@ -39,10 +39,14 @@ def _describe(name: str) -> None:
     lines = [f"{method.name}: {method.title}", f"  {' '.join((method.__doc__ or '').split())}", ""]
     lines += [f"minimised  {method.formula}", f"paper      {method.paper}"]
     lines.append(f"data       {', '.join(method.sides) or 'none'}")
-    lines.append(f"result     {method.kind}")
+    lines.append(f"result     {_carriers(method)}")
     if method.trains:
         lines.append(f"defaults   learning rate {method.learning_rate:g}, {method.epochs:g} epochs")
     lines.append(f"official   {'--protocol official' if method.official else 'not in the code of the benchmark'}")
     for option in fields(method):
         lines.append(f"--{option.name} {option.default}\n    {option.metadata['help']}")
     print("\n".join(lines))
+
+
+def _carriers(method) -> str:
+    return " or ".join(method.carriers or (method.kind,))

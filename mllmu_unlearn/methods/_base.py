@@ -7,7 +7,7 @@ Methods of other packages and of the user's own files are found by `_external.py
 
 import difflib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,16 @@ class Official:
     epochs: float = 1.0
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What an epoch is made of. sides: the samples. phases, interleaved, lengths: as in `Schedule`."""
+
+    sides: Mapping[str, list]
+    phases: tuple[tuple[str, ...], ...]
+    interleaved: bool = False
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+
 def hyper(default: Any, help: str, source: str) -> Any:
     """A hyper-parameter: its default, what it does, and where the default comes from."""
     return field(default=default, metadata={"help": f"{help} (default from {source})"})
@@ -46,10 +56,12 @@ def hyper(default: Any, help: str, source: str) -> Any:
 class Method:
     """Base of all methods. Subclasses are dataclasses; only what differs is overridden.
 
-    A run: extra_sides, wrap, prepare, then terms at every step, finish, and the result is saved.
+    A run: extra_sides, layout, wrap, prepare, then terms at every step, finish, and the result is saved.
 
-    sides: what a batch holds: `forget`, `retain` and the names that `extra_sides` returns.
-    kind: what the result is saved as. trains: False for closed-form edits (`finish`) and for prompting.
+    sides: what a batch holds: `forget`, `retain` and the names that `extra_sides` returns; `biographies` is the text
+    about everyone, forgotten or not.
+    kind: what the result is saved as; an instance may have another one, of `carriers`.
+    trains: False for closed-form edits (`finish`) and for prompting.
     learning_rate, epochs: defaults of a run of the method as its paper defines it.
     """
 
@@ -58,6 +70,7 @@ class Method:
     paper: ClassVar[str]
     sides: ClassVar[tuple[str, ...]] = ("forget", "retain")
     kind: ClassVar[str] = "lora"
+    carriers: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 1e-4
     epochs: ClassVar[float] = 5.0
@@ -85,6 +98,10 @@ class Method:
     def official_terms(self, sides: Mapping[str, "Side"]) -> dict[str, "torch.Tensor"]:
         return {name: getattr(self, f"{name}_official")(side) for name, side in sides.items()}
 
+    def watched(self, sides: Mapping[str, "Side"]) -> dict[str, "torch.Tensor"]:
+        """Numbers that are logged and averaged like terms, but not minimised."""
+        return {}
+
     def references(self) -> dict[str, str]:
         """side -> `logits`, `logprobs` or `hidden`: what the start model is asked for. Empty: it is never run."""
         return {}
@@ -100,6 +117,31 @@ class Method:
         """More sides, each a list of samples aligned with `forget` (such as the same question, refused)."""
         return {}
 
+    def layout(self, sides: Mapping[str, list]) -> Layout:
+        """Which samples meet in a step. Override for steps of different kinds (ascent and descent, stages)."""
+        return Layout(sides, (tuple(self.sides),))
+
+    @property
+    def uses_lora(self) -> bool:
+        """Whether LoRA weights train, whatever the result is saved as."""
+        return self.kind == "lora"
+
+    def places(self, model: "torch.nn.Module", config: Any) -> list[str]:
+        """The modules that the result may change, and no others; the model may be on the meta device."""
+        from mllmu_unlearn import adapters
+
+        return adapters.modules(model, config.lora.targets)
+
+    def trainable(self, model: "torch.nn.Module", config: Any) -> int:
+        """How many numbers train, from shapes alone."""
+        from mllmu_unlearn import adapters
+
+        if not self.trains:
+            return 0
+        if config.uses_lora:
+            return adapters.trainable_of_lora(model, config.lora)
+        return sum(p.numel() for p in model.parameters())
+
     def wrap(self, context: "Context") -> "torch.nn.Module":
         """The model with its adapter; `context.model` is the bare one. Override for kinds other than LoRA, or
         where the adapter's shape follows from the data (masks)."""
@@ -112,6 +154,9 @@ class Method:
 
     def finish(self, context: "Context") -> None:
         """Once, after the last step: what makes the result of what was trained, or a whole closed-form edit."""
+
+    def before_forward(self, model: "torch.nn.Module", sides: Collection[str]) -> None:
+        """Before the forward passes of a batch that holds these sides: choose what trains."""
 
     def before_optimizer_step(self, model: "torch.nn.Module") -> None:
         """After the gradients are complete and clipped: mask them here."""

@@ -18,7 +18,9 @@ class RMU(Method):
     paper = "arXiv 2403.03218"
     learning_rate = 1e-4
 
-    layer: str = hyper(r"language_model\.layers\.7", "Regular expression of the one layer.", "open-unlearning RMU")
+    layer: str = hyper(
+        r"(language|text)_model\.layers\.7", "Regular expression of the one layer.", "open-unlearning RMU"
+    )
     steering: float = hyper(2.0, "Length of the vector aimed at.", "open-unlearning RMU, its YAML; its class has 20")
     gamma: float = hyper(1.0, "Weight of the forget term.", "open-unlearning RMU")
     alpha: float = hyper(1.0, "Weight of the retain term.", "open-unlearning RMU, its YAML")

@@ -31,6 +31,37 @@ def softmax(logits) -> list[float]:
     return [e / sum(exponents) for e in exponents]
 
 
+def test_pdu_flattens_under_a_price():
+    method = get("pdu")(epsilon=0.25, gamma=2.0, alpha=3.0)
+    sides = sides_of(method, {"forget": 0, "retain": 1})
+    made = method.terms(sides)
+    margins = [(max(z) - sum(z) / len(z)) ** 2 for z in (fixed()[row, place].tolist() for row, place in PLACES)]
+    violation = mean_nll(fixed(seed=1)) - 0.25
+    assert made["forget"].item() == pytest.approx(2 * mean(margins))
+    assert made["retain"].item() == pytest.approx(3 * violation)
+    assert method.watched(sides)["violation"].item() == pytest.approx(violation)
+    made["forget"].backward()
+    assert sides["forget"].logits.grad[LABELS == IGNORED].abs().max() == 0
+    assert losses.logit_margin(torch.zeros(1, 1, 4), torch.zeros(1, 1, dtype=torch.long)).item() == 0
+
+
+def test_the_dual_variable_waits_and_stays_at_least_zero():
+    from types import SimpleNamespace
+
+    method = get("pdu")(epsilon=0.0, dual_step=0.5, dual_warmup=2.0)
+    method.prepare(SimpleNamespace(steps_per_epoch=2))
+    duals = []
+    for violation in (1.0, 1.0, 1.0, 1.0, 1.0, 2.0, -9.0, 1.0):
+        method.after_optimizer_step(lambda value=violation: {"violation": value})
+        duals.append(method.dual)
+    assert duals == [1.0, 1.0, 1.0, 1.0, 1.5, 2.5, 0.0, 0.5]
+    again = get("pdu")(epsilon=0.0)
+    again.load_state_dict(method.state_dict())
+    assert (again.dual, again.steps) == (0.5, 8)
+    with pytest.raises(UserError, match="pdu needs --epsilon"):
+        get("pdu")()
+
+
 @pytest.fixture(params=["simnpo", "undial", "wga", "satimp", "ceu", "scrub", "task_vector"])
 def method(request):
     return request.param

@@ -22,7 +22,7 @@ def test_recipe_parses(name):
     people = [] if {"forget_ratio", "forget_ids"} & set(values) else ["--forget_ratio", "5"]
     config = parse(UnlearnConfig, [*where, *people])
     assert config.method == values["method"]
-    if config.chosen.sides:
+    if config.chosen.trains:
         assert config.learning_rate == values["learning_rate"]
         assert config.num_train_epochs == values.get("num_train_epochs", config.num_train_epochs)
 

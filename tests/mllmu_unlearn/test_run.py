@@ -16,16 +16,14 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import attach, read_adapter
-from mllmu_tasks.source import open_source
-from mllmu_unlearn import card, methods, models, plan, run
+from mllmu_unlearn import card, methods, models, run
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.export import merge
 from mllmu_unlearn.methods import _base
 from mllmu_unlearn.trainer import MethodTrainer, checkpoints
 
 FORGET = ["003", "007", "011"]
-TRAINED = tuple(name for name in methods.names() if methods.get(name).trains)
-OFFICIAL = tuple(name for name in TRAINED if methods.get(name).official)
+OFFICIAL = tuple(name for name in methods.names() if methods.get(name).official)
 IDS = torch.arange(6, 26).view(2, 10)
 
 
@@ -54,38 +52,8 @@ def logits(model) -> torch.Tensor:
         return model.eval()(input_ids=IDS).logits
 
 
-@pytest.fixture
-def needed(plan_of, tmp_path):
-    """needed(method) -> flags without which the method does not start."""
-
-    def make(method: str) -> list[str]:
-        if method == "rmu":
-            return ["--layer", r"language_model\.layers\.1"]
-        if method != "altpo":
-            return []
-        file = tmp_path.parent / f"{tmp_path.name}-alternates.jsonl"
-        rows = [{"person": s.person, "question": s.question, "answer": "In Paris."} for s in plan_of("forget")]
-        file.write_text("\n".join(map(json.dumps, rows)))
-        return ["--alternates", str(file)]
-
-    return make
-
-
-@pytest.fixture
-def plan_of(flags, data):
-    """plan_of(side) -> the samples of a side."""
-
-    def make(side: str):
-        config = parse(UnlearnConfig, flags("--method", "grad_diff", "--forget_ratio", "5"))
-        return plan.make(config, open_source(str(data))).sides[side]
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("method", "protocol"), [*((m, "paper") for m in TRAINED), *((m, "official") for m in OFFICIAL)]
-)
-def test_every_trained_method_writes_an_adapter_that_reloads(flags, checkpoint, monkeypatch, needed, method, protocol):
+@pytest.mark.parametrize("method", OFFICIAL)
+def test_every_official_method_writes_an_adapter_that_reloads(flags, checkpoint, monkeypatch, method):
     trained = {}
     save = run._save
 
@@ -94,7 +62,7 @@ def test_every_trained_method_writes_an_adapter_that_reloads(flags, checkpoint, 
         save(trainer, *rest)
 
     monkeypatch.setattr(run, "_save", remember)
-    out = unlearn(flags, method, "--protocol", protocol, *needed(method))
+    out = unlearn(flags, method, "--protocol", "official")
     names = {p.name for p in out.iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md", "unlearning.yaml"} <= names
     assert {"processor_config.json", "tokenizer.json", "chat_template.jinja"} <= names

@@ -93,3 +93,21 @@ def test_aligned_sides_take_the_same_index():
     )
     made = batches(schedule, 1)
     assert column(made, "idk") == column(made, "forget")
+
+
+def test_interleaved_phases_are_spread_evenly_in_whole_windows():
+    sizes, phases = {"forget": 4, "retain": 12}, (("forget",), ("retain",))
+    schedule = Schedule(sizes, phases, 2, seed=1, interleaved=True)
+    assert "".join(batch[0].picks[0][0][0] for batch in schedule) == "frrrfrrr"
+    assert sorted(column(list(schedule), "retain")) == list(range(12))
+    windows = Schedule(sizes, phases, 2, seed=1, interleaved=True, accumulate=2)
+    assert "".join(batch[0].picks[0][0][0] for batch in windows) == "ffrrrrrr"
+    fewer = Schedule({"forget": 8, "retain": 2}, phases, 2, seed=1, interleaved=True)
+    assert "".join(batch[0].picks[0][0][0] for batch in fewer) == "frfff"
+
+
+def test_a_phase_may_draw_fewer_samples_than_there_are():
+    schedule = Schedule({"anchor": 10}, (("anchor",),), 2, seed=1, lengths={"anchor": 4})
+    drawn = [column(batches(schedule, epoch), "anchor") for epoch in range(5)]
+    assert {len(made) for made in drawn} == {4}
+    assert set(Counter(i for made in drawn for i in made).values()) == {2}

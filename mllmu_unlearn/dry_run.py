@@ -1,0 +1,42 @@
+"""What a dry run prints."""
+
+from typing import TYPE_CHECKING
+
+from mllmu_unlearn import models
+from mllmu_unlearn.plan import Plan
+
+if TYPE_CHECKING:
+    from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+
+
+def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
+    """The work, and what it needs (weights exactly, activations not at all)."""
+    model = models.empty_model(config)
+    weights = sum(p.numel() for p in model.parameters())
+    width = {"float32": 4, "bfloat16": 2, "float16": 2}.get(config.dtype) or model.dtype.itemsize
+    if config.kind == "prompt":
+        return f"method prompting: writes a system prompt to {config.output_dir}; nothing is trained"
+    method, apart = config.chosen, config.kind != "full" or config.uses_lora  # numbers beside the weights, in float32
+    trainable = method.trainable(model, config)
+    saved = weights * width if config.kind == "full" else trainable * 4
+    steps = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * plan.steps_per_epoch + 0.999)
+    memory = weights * width + trainable * (12 + (4 if apart else 0))
+    keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)
+    samples = ", ".join(f"{len(s)} {side}" for side, s in plan.sides.items())
+    lines = {
+        "method": f"{config.method} ({config.protocol}): {method.formula}",
+        "people": f"{len(plan.people.forget)} forget, {len(plan.people.retain)} retain",
+        "samples": samples + (f"; {plan.left_out} empty pairs left out" if plan.left_out else ""),
+        "steps": f"{steps if method.trains else 0} ({plan.steps_per_epoch} an epoch), batch "
+        f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.world_size}",
+        "learning rate": f"{config.learning_rate:g}",
+        "parameters": f"{weights:,}, trained {trainable:,} ({config.kind})",
+        "memory": f"{_size(memory)} for weights, gradients and optimiser; activations come on top",
+        "disk": f"{_size(saved)} for the result, {_size(keep * (saved + 8 * trainable))} for checkpoints",
+        "output": config.output_dir,
+    }
+    return "\n".join(f"{name:<14} {value}" for name, value in lines.items())
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
