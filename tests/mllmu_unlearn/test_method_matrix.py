@@ -164,7 +164,7 @@ def test_equal_seeds_give_equal_results(method, unlearned):
     assert all(torch.equal(first[name], second[name]) for name in first)
     records = [yaml.safe_load((folder / "unlearning.yaml").read_text()) for folder in (one, two)]
     for record in records:
-        record["training"].pop("seconds")
+        record["training"] = record["training"]["losses"]  # seconds and memory differ
     assert records[0] == records[1]
 
 
