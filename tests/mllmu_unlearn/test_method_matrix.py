@@ -23,6 +23,7 @@ REQUESTS = {
 }
 STEPS = {"smfa": "3"}  # its three stages
 NEEDED = {"rmu": ("--layer", r"(language|text)_model\.layers\.1"), "pdu": ("--epsilon", "0.1")}
+OURS = ("labels", "keep", "index", "padding")
 TRAINED = [name for name in methods.names() if methods.get(name).kind != "prompt"]
 
 
@@ -76,7 +77,7 @@ def unlearned(bases, data, files, tmp_path, monkeypatch):
         side = next(name for name, known in rows.sides.items() if known is samples)
         picks = {sample.modality: index for index, sample in enumerate(samples)}
         batch = trainer.data_collator.batch([(i, rows.row(side, i), False) for i in picks.values()])
-        seen["inputs"] = {k: v for k, v in batch.items() if k not in ("labels", "keep", "index")}
+        seen["inputs"] = {k: v for k, v in batch.items() if k not in OURS}
         with torch.no_grad():
             seen["logits"] = model.eval()(**seen["inputs"]).logits
         seen["weights"] = {n: p.detach().clone() for n, p in model.named_parameters()}
