@@ -41,6 +41,9 @@ def leaf_docs(dataset):
     """The leaf's descriptor (its name is the split's name) -> a data set of question rows, without images."""
     from datasets import Dataset
 
+    from mllmu_tasks.models import response_cache
+
+    response_cache.install()
     leaf = Leaf.parse(str(dataset.split))
     questions = leaf_questions(leaf, Settings.from_environment())
     rows = list(questions.rows) or [_placeholder(leaf)]

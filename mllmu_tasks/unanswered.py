@@ -10,6 +10,7 @@ import sys
 from mllmu_tasks.benchmark import Leaf, Modality, Split, Task
 
 _SEEN: dict[Leaf, tuple[int, int]] = {}
+_HONEST: list[str] = []
 BAR = "!" * 100
 
 
@@ -20,21 +21,36 @@ def note(leaf: Leaf, silent: int, asked: int) -> None:
     _SEEN[leaf] = silent, asked
 
 
+def failures_end_the_run(model: str) -> None:
+    """Said by a model of ours: where it gives no text, the checkpoint gave none."""
+    _HONEST[:] = [model]
+
+
 def _say() -> None:
-    words = warning(_SEEN)
+    words = warning(_SEEN, *_HONEST)
     if words:
         print(f"\n{BAR}\n{words}\n{BAR}", file=sys.stderr, flush=True)
 
 
-def warning(seen: dict[Leaf, tuple[int, int]]) -> str:
-    """(unanswered, asked) of each leaf -> what to print; "" if all were answered."""
+def warning(seen: dict[Leaf, tuple[int, int]], honest: str = "") -> str:
+    """(unanswered, asked) of each leaf -> what to print; "" if all were answered.
+
+    honest: the model's name if it never hides a failure.
+    """
     silent, asked = (sum(counts[n] for counts in seen.values()) for n in (0, 1))
     if not silent:
         return ""
+    cause = _by_itself(honest) if honest else _cause(seen)
     where = ", ".join(f"{leaf.name} {few} of {many}" for leaf, (few, many) in seen.items() if few)
     return (
         f"mllmu: {silent} of {asked} questions not answered. An empty answer scores 0 and looks like forgetting: "
-        f"do not read these scores as a result before you know why.\n{where}\nLikely cause: {_cause(seen)}"
+        f"do not read these scores as a result before you know why.\n{where}\nLikely cause: {cause}"
+    )
+
+
+def _by_itself(model: str) -> str:
+    return (
+        f"the model ended its answer at once ({model} ends the run on any failure); on retain and real that is damage."
     )
 
 
@@ -50,7 +66,7 @@ def _cause(seen: dict[Leaf, tuple[int, int]]) -> str:
             if set(filter(test, seen)) == mute and len(mute) < len(seen):
                 return f"{cause}; see docs/backends.md, or use --model mllmu_hf."
     if mute and len(mute) == len(seen):
-        return "every generation failed; the log above shows the first exception."
+        return "every generation failed, and the log above shows the first exception; use --model mllmu_hf to see why."
     return "the model ended its answer at once, or generation failed and the backend hid it; read the log above."
 
 

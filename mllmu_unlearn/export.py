@@ -8,18 +8,16 @@ import shutil
 from pathlib import Path
 
 import yaml
-from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.adapter import WEIGHTS, weights_fingerprint
-from mllmu_tasks.models.fingerprint import local_folder
+from mllmu_tasks.models.adapter import attach, read_adapter, weights_fingerprint
+from mllmu_tasks.models.fingerprint import MODEL_FILES, local_folder
 from mllmu_unlearn import card
 from mllmu_unlearn.adapters import base_of
 from mllmu_unlearn.folders import MARK, check_output, whole_folder
 
 LINKABLE = ("lora", "ia3")
-BESIDE_WEIGHTS = ("config.json", "generation_config.json", "model.safetensors.index.json")
 
 
 def merge(adapter: Path | str, out: Path | str) -> Path:
@@ -36,7 +34,7 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
         model = AutoModelForImageTextToText.from_pretrained(base, revision=revision or "main", dtype="auto")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot open the base model '{base}' of '{adapter}': {error}") from error
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+    merged = attach(model, read_adapter(adapter), base, revision).merge_and_unload(safe_merge=True)
     with whole_folder(out) as folder:
         merged.save_pretrained(folder)
         AutoProcessor.from_pretrained(adapter).save_pretrained(folder)
@@ -59,11 +57,11 @@ def link(adapter: Path | str, out: Path | str) -> Path:
     _check_base(adapter, base, revision, record)
     with whole_folder(out) as folder:
         for file in sorted(local_folder(base, revision=revision).iterdir()):
-            if file.suffix == ".safetensors" and file.name != WEIGHTS:
+            if file.suffix == ".safetensors":
                 (folder / file.name).symlink_to(file.resolve())
-            elif file.name in BESIDE_WEIGHTS:
+            elif any(file.match(pattern) for pattern in MODEL_FILES):
                 shutil.copyfile(file, folder / file.name)
-        for file in sorted(adapter.iterdir()):
+        for file in filter(Path.is_file, sorted(adapter.iterdir())):
             shutil.copyfile(file, folder / file.name)
     return out
 

@@ -21,7 +21,9 @@ from mllmu_tasks.models.loading import DTYPES, load_model, load_processor
 from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.prefix import Prefix
 from mllmu_tasks.models.rendering import STYLES, Prompt, render
+from mllmu_tasks.models.response_cache import identify
 from mllmu_tasks.settings import Settings, cache_folder
+from mllmu_tasks.unanswered import failures_end_the_run
 
 ARGUMENTS = (
     *("pretrained", "processor", "peft", "revision", "dtype", "device", "device_map", "attn_implementation"),
@@ -92,6 +94,8 @@ class MllmuHf(lmms):
             stop(error)
         self.name = " + ".join(Path(str(part)).name for part in (pretrained, peft) if part)
         self.identity = [pretrained, str(processor), *weights, str(self._model.dtype), str(attn_implementation)]
+        failures_end_the_run("mllmu_hf")
+        identify("mllmu_hf", *self.identity, self.system_prompt, str(self.processor.chat_template))
 
     def _place(self, device: str | None, device_map: str | None) -> torch.device:
         if self._world_size > 1:

@@ -15,7 +15,6 @@ from torch import nn
 
 from mllmu_tasks.errors import UserError, did_you_mean, stop
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
-from mllmu_tasks.models.journal import digest
 from mllmu_tasks.models.loading import first_line
 from mllmu_tasks.models.response_cache import identify
 
@@ -40,10 +39,11 @@ class MllmuPeft(lmms):
                     raise UserError(f"{NAME} needs {name}= in --model_args, as in backend=qwen2_5_vl.")
             given = {k: v for k, v in arguments.items() if k not in ("backend", "peft")}
             given |= {k: v for k, v in (additional_config or {}).items() if v is not None}
-            adapter = _adapter(peft, pretrained)
+            revision = None if arguments.get("revision") is None else str(arguments["revision"])
+            adapter = _adapter(peft, pretrained, revision)
             made = _backend(backend, given)
-            _attach(made, adapter, pretrained, backend)
-            identify(NAME, digest([weights_fingerprint(pretrained), adapter.content_hash, backend]))
+            _attach(made, adapter, pretrained, revision, backend)
+            identify(NAME, weights_fingerprint(pretrained, revision), adapter.content_hash, backend)
         except UserError as error:
             stop(error)
         return made
@@ -54,7 +54,7 @@ class MllmuPeft(lmms):
     loglikelihood = generate_until_multi_round = generate_until
 
 
-def _adapter(peft: str, pretrained: str) -> AdapterFolder:
+def _adapter(peft: str, pretrained: str, revision: str | None) -> AdapterFolder:
     """Checked before the backend takes its minutes to load."""
     adapter = read_adapter(peft)
     if adapter.kind == "prompt":
@@ -62,7 +62,7 @@ def _adapter(peft: str, pretrained: str) -> AdapterFolder:
             f"'{peft}' is a system prompt, and backends differ in how they take one; use --model mllmu_hf, or the "
             "backend's own argument (often system_prompt=)."
         )
-    check_base(adapter, pretrained)
+    check_base(adapter, pretrained, revision)
     return adapter
 
 
@@ -79,18 +79,18 @@ def _backend(name: str, arguments: dict[str, Any]) -> lmms:
         raise UserError(f"backend={name} does not start: {first_line(error)}") from error
 
 
-def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, name: str) -> None:
+def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: str | None, name: str) -> None:
     """PEFT puts its layers inside the backend's model, which stays the object that the backend holds."""
     model = vars(backend).get("_model")
     if not isinstance(model, nn.Module):
         raise UserError(
             f"backend={name} holds no PyTorch model that an adapter could be put into; make a merged checkpoint "
-            f"with `mllmu export --merge {adapter.path} OUT` and pass it as pretrained=OUT."
+            f"with `mllmu export {adapter.path} --merge --out OUT` and pass it as pretrained=OUT."
         )
     model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-    if isinstance(model, nn.Module) and next(model.parameters()).is_meta:
+    if next(model.parameters()).is_meta:
         raise UserError(f"backend={name} keeps weights off the device; give it enough memory, or merge the adapter.")
-    _require_effect(attach(model, adapter, pretrained), adapter, pretrained)
+    _require_effect(attach(model, adapter, pretrained, revision), adapter, pretrained)
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ from lmms_eval.api.model import lmms
 
 from mllmu_tasks.errors import UserError, did_you_mean, stop
 from mllmu_tasks.models.rendering import describe
+from mllmu_tasks.models.response_cache import identify
 
 
 class MllmuReplay(lmms):
@@ -28,6 +29,7 @@ class MllmuReplay(lmms):
             if not complete.get(self.how):
                 raise UserError("mllmu_replay needs answers=gold, answers=constant:TEXT or answers=file:DIR.")
             self.logged = _read_logged(Path(self.value)) if self.how == "file" else {}
+            identify("mllmu_replay", repr(sorted(self.logged.items(), key=repr)))
         except UserError as error:
             stop(error)
 

@@ -1,36 +1,104 @@
 """What decides an answer, told to lmms-eval's response cache (`--use_cache`).
 
-Its key knows a model by the words of the command line. An adapter trained again in the same folder would be
-served the answers of the old one, and unlearning would seem to have failed, or to have worked.
+Its key knows a model by the words of the command line, and a question by the official prompt. An adapter trained
+again in the same folder would be served the answers of the old one, and a test question with another picture the
+answer to the first: unlearning would seem to have failed, or to have worked. So the key gets two more parts: a hash
+of the weights that are loaded, and per MLLMU task a hash of its questions, examples, picture draws and data.
 """
 
 import functools
+import json
+import os
+from pathlib import Path
 from typing import Any
+
+from mllmu_tasks import __version__
+from mllmu_tasks.benchmark import Leaf
+from mllmu_tasks.errors import UserError, stop
+from mllmu_tasks.models.adapter import CONFIG, RECORD, read_adapter, weights_fingerprint
+from mllmu_tasks.models.journal import digest
+from mllmu_tasks.questions import leaf_questions
+from mllmu_tasks.settings import Settings
+from mllmu_tasks.source import open_source
 
 _CONTENT: dict[str, str] = {}
 _MARK = "_mllmu_adds_content"
+BESIDE_WEIGHTS = (".json", ".jinja", ".txt", ".model")
+"""What a model folder holds beside its weights that changes answers: templates, vocabularies, settings."""
+OF_PROCESSORS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
-def identify(model: str, content: str) -> None:
-    """From now on, answers of the registered `model` are kept apart by `content`, a hash of weights and adapter.
+def identify(model: str, *content: str) -> None:
+    """From now on, answers of the registered `model` of ours are kept apart by `content`."""
+    _CONTENT[model] = digest(content)
+    install()
 
-    Called when one of our models is made, never on registration: runs of other models see an untouched cache.
+
+def install() -> None:
+    """Put content into the cache's keys; idempotent. Called when one of our tasks or models is made, never on
+    registration: runs without them see an untouched cache.
     """
     from lmms_eval.caching.response_cache import ResponseCache
 
-    _CONTENT[model] = content
     original = ResponseCache.create
     if getattr(original, _MARK, False):
         return
 
     @functools.wraps(original)
     def create(*args: Any, model: Any = "", model_args: Any = "", **kwargs: Any) -> Any:
-        known = _CONTENT.get(model) if isinstance(model, str) else None
-        if known and isinstance(model_args, dict):
-            model_args = {**model_args, "content": known}
-        elif known:
-            model_args = f"{model_args},content={known}"
-        return original(*args, model=model, model_args=model_args, **kwargs)
+        try:
+            content = {"content": _model_content(model, model_args)}
+            known = (
+                model_args | content if isinstance(model_args, dict) else f"{model_args},content={content['content']}"
+            )
+            cache = original(*args, model=model, model_args=known, **kwargs)
+            cache._task_fingerprints |= _task_contents(cache._task_fingerprints)
+        except UserError as error:
+            stop(error)
+        return cache
 
     setattr(create, _MARK, True)
     ResponseCache.create = create
+
+
+def _model_content(model: Any, model_args: Any) -> str:
+    """What our models said of themselves, and every file and folder that the arguments name."""
+    given = model_args.values() if isinstance(model_args, dict) else _values(str(model_args or ""))
+    paths = [Path(value) for value in given if isinstance(value, str) and value and os.path.exists(value)]
+    return digest([_CONTENT.get(str(model), ""), *map(file_content, paths)])
+
+
+def _values(arguments: str) -> list[str]:
+    return [part.partition("=")[2] for part in arguments.split(",")]
+
+
+def file_content(path: Path) -> str:
+    """A hash of a file, or of the folder of a model, an adapter or a processor. Raises UserError for others."""
+    if path.is_file():
+        return digest([path.read_bytes()])
+    whole = (path / "config.json").is_file()
+    if not whole and ((path / CONFIG).is_file() or (path / RECORD).is_file()):
+        return read_adapter(path).content_hash
+    if whole or any((path / name).is_file() for name in OF_PROCESSORS):
+        beside = sorted(file for file in path.iterdir() if file.suffix in BESIDE_WEIGHTS and file.is_file())
+        weights = weights_fingerprint(str(path)) if whole else ""
+        return digest([weights, *(part for file in beside for part in (file.name, file.read_bytes()))])
+    raise UserError(
+        f"--use_cache: what is in '{path}' cannot be told apart from what was there before, so old answers might be "
+        "served; leave out --use_cache."
+    )
+
+
+def _task_contents(known: dict[str, str]) -> dict[str, str]:
+    """Task -> its part of the key, with the content of the questions for ours."""
+    found = {}
+    for task, fingerprint in known.items():
+        try:
+            leaf = Leaf.parse(task)
+        except ValueError:
+            continue
+        settings = Settings.from_environment()
+        questions = leaf_questions(leaf, settings)
+        data = open_source(settings.data).hash(questions.configs)
+        found[task] = digest([fingerprint, __version__, data, json.dumps(questions.rows)])
+    return found

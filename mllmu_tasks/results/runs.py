@@ -55,9 +55,9 @@ class Run:
     def name(self) -> str:
         """Folder name of the adapter or model that was evaluated, else the model's id."""
         for key in ("peft", "pretrained", "answers"):
-            match = re.search(rf"(?:^|,){key}=([^,]*)", self.model_args)
-            if match and match[1]:
-                return Path(match[1]).name or match[1]
+            value = self.argument(key)
+            if value:
+                return Path(value).name or value
         return self.model
 
     @property
@@ -70,8 +70,23 @@ class Run:
         return self.model not in OURS
 
     @property
+    def is_result(self) -> bool:
+        """False if a backend that may hide failures left a question without an answer: others of its answers may
+        be wrong for the same reason (stock `llava_hf` answers a text question from the image question before it).
+        """
+        return not self.may_hide_failures or all(sample.answered for sample in self.samples)
+
+    @property
     def prompt_style(self) -> str:
-        return "official" if "prompt_style=official" in self.model_args else "chat"
+        """`chat` or `official` of our models; `of BACKEND` where a backend of lmms-eval renders in its own way."""
+        if self.may_hide_failures:
+            return f"of {self.argument('backend') or self.model}"
+        return self.argument("prompt_style") or "chat"
+
+    def argument(self, name: str) -> str:
+        """A value of --model_args; "" if it is not there."""
+        match = re.search(rf"(?:^|,){name}=([^,]*)", self.model_args)
+        return match[1] if match else ""
 
     def sample_file(self, task: str) -> Path:
         """Where lmms-eval logs the samples of a task of this run."""
@@ -125,7 +140,7 @@ def load_run(file: Path) -> Run:
     return Run(
         file=file,
         model=str(config.get("model", "")),
-        model_args=str(config.get("model_args") or ""),
+        model_args=_arguments(config.get("model_args")),
         date=date,
         limit=config.get("limit"),
         facts={leaf.name: facts[leaf.name] for leaf in leaves},
@@ -135,6 +150,11 @@ def load_run(file: Path) -> Run:
         scores={leaf.name: scores[leaf.name] for leaf in leaves},
         config=config,
     )
+
+
+def _arguments(given: object) -> str:
+    """As on the command line; lmms-eval's --config takes a mapping as well."""
+    return ",".join(f"{k}={v}" for k, v in given.items()) if isinstance(given, dict) else str(given or "")
 
 
 def _facts(values: dict) -> dict:

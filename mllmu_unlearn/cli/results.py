@@ -1,7 +1,6 @@
 """`mllmu results`: one table from one or many lmms-eval output folders."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,23 +24,26 @@ def results(
         bool, typer.Option(help="Show scores of lmms-eval's own backends even where questions were not answered.")
     ] = False,
 ) -> None:
+    from mllmu_tasks.results.comparable import differences, row_names
     from mllmu_tasks.results.runs import load_runs
-    from mllmu_tasks.results.table import cells, differences, render
+    from mllmu_tasks.results.summary import summarise
+    from mllmu_tasks.results.table import cells, render
 
     runs = load_runs(folders)
     differ = differences(runs)
     if differ and not allow_differences:
         raise UserError(f"these runs cannot be compared ({'; '.join(differ)}); --allow-differences shows them anyway.")
-    found = [c for run in runs for c in cells(run, pooled=not modalities)]
-    if allow_unanswered:
-        found = [replace(cell, is_result=True) for cell in found]
-    print(render(found, form))
-    for run in runs:
-        silent = sum(not s.answered for s in run.samples)
-        if silent:
-            print(f"{run.name}: {silent} of {len(run.samples)} questions not answered", file=sys.stderr)
-    if not all(cell.is_result for cell in found):
+    named = list(zip(runs, row_names(runs), strict=True))
+    found = [c for run, name in named for c in cells(run, pooled=not modalities, name=name)]
+    summaries = [summarise(run, name) for run, name in named]
+    print(render(found, form, runs=summaries, allow_unanswered=allow_unanswered))
+    for sentence in differ:
+        print(f"mllmu: not the same in all runs: {sentence}", file=sys.stderr)
+    for run in summaries:
+        if run.unanswered:
+            print(f"mllmu: {run.name}: {run.unanswered} of {run.questions} questions not answered", file=sys.stderr)
+    if not allow_unanswered and not all(run.is_result for run in summaries):
         raise UserError(
             "a backend of lmms-eval left questions without an answer, which is no forgetting; evaluate with --model "
-            "mllmu_hf (docs/backends.md says what which backend can), or add --allow-unanswered to see the scores."
+            "mllmu_hf (docs/backends.md says which backend can do what), or add --allow-unanswered to see the scores."
         )

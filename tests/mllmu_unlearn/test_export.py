@@ -1,0 +1,120 @@
+"""What an export opens as: the model with the adapter, to the last logit."""
+
+import pytest
+import tiny_models
+import torch
+import yaml
+from adapters import CONFIGS, make_adapter
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.fingerprint import weights_fingerprint
+from mllmu_tasks.models.hf import MllmuHf
+from mllmu_unlearn.export import link, merge
+
+IDS = torch.tensor([[3, 30, 40, 50, 60, 17]])
+RECORD = {
+    "format": 1,
+    "method": "npo",
+    "protocol": "paper",
+    "hyper_parameters": {"beta": 0.4},
+    "data": {"source": "mini", "hash": "0" * 64},
+    "forget": {"ids": ["009"]},
+    "retain": {"people": 51},
+    "modalities": ["image"],
+    "seed": 0,
+    "versions": {},
+    "training": {},
+    "system_prompt": None,
+}
+
+
+@pytest.fixture(scope="module", params=["llava", "qwen2_5_vl"])
+def base(request, tmp_path_factory):
+    return tiny_models.save(request.param, tmp_path_factory.mktemp("base") / request.param)
+
+
+@pytest.fixture(params=CONFIGS)
+def adapter(request, base, tmp_path):
+    return written(base, tmp_path / f"{request.param}-adapter", request.param)
+
+
+def written(base, folder, kind):
+    """An adapter folder with the record that `mllmu unlearn` writes."""
+    made_from = {"name_or_path": str(base), "revision": None, "fingerprint": weights_fingerprint(str(base))}
+    make_adapter(base, folder, kind, record={**RECORD, "kind": kind, "base_model": made_from})
+    AutoProcessor.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def logits(folder):
+    with torch.inference_mode():
+        return AutoModelForImageTextToText.from_pretrained(folder).eval()(input_ids=IDS).logits
+
+
+def expected(base, adapter):
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    with torch.inference_mode():
+        return PeftModel.from_pretrained(model, str(adapter)).eval()(input_ids=IDS).logits
+
+
+def test_merged_weights_give_the_adapters_logits(base, adapter, tmp_path):
+    out = merge(adapter, tmp_path / "out")
+    assert torch.allclose(logits(out), expected(base, adapter), atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(logits(base), expected(base, adapter), atol=1e-2)
+    assert not (out / "adapter_config.json").exists()
+    assert yaml.safe_load((out / "unlearning.yaml").read_text())["kind"] == "full"
+
+
+def test_linked_weights_give_the_adapters_logits(base, adapter, tmp_path):
+    if "shira" in adapter.name:
+        with pytest.raises(UserError, match="use --merge"):
+            link(adapter, tmp_path / "out")
+        return
+    out = link(adapter, tmp_path / "out")
+    assert torch.equal(logits(out), expected(base, adapter))
+    assert (out / "model.safetensors").is_symlink()
+    AutoProcessor.from_pretrained(out)
+    ours = MllmuHf(pretrained=str(out), device="cpu")
+    with torch.inference_mode():
+        assert torch.equal(ours.model(input_ids=IDS).logits, expected(base, adapter))
+
+
+def test_a_linked_model_is_another_model(base, tmp_path):
+    adapter = written(base, tmp_path / "adapter", "lora")
+    out = link(adapter, tmp_path / "out")
+    first = weights_fingerprint(str(out))
+    assert first != weights_fingerprint(str(base))
+    make_adapter(base, adapter, "lora", neutral=True, record=yaml.safe_load((adapter / "unlearning.yaml").read_text()))
+    assert weights_fingerprint(str(link(adapter, out))) != first  # trained again, linked again
+
+
+@pytest.mark.parametrize("way", [merge, link])
+def test_what_cannot_be_exported(base, tmp_path, way):
+    with pytest.raises(UserError, match="no adapter folder"):
+        way(tmp_path / "absent", tmp_path / "out")
+    adapter = written(base, tmp_path / "adapter", "lora")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not written by mllmu"):
+        way(adapter, tmp_path / "full")
+    record = yaml.safe_load((adapter / "unlearning.yaml").read_text())
+    other = {**record, "base_model": {**record["base_model"], "fingerprint": "0" * 32}}
+    (adapter / "unlearning.yaml").write_text(yaml.safe_dump(other))
+    with pytest.raises(UserError, match="are not those that"):
+        way(adapter, tmp_path / "out")
+    (adapter / "unlearning.yaml").unlink()
+    with pytest.raises(UserError, match="only adapters that mllmu wrote"):
+        way(adapter, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_adapter_is_not_merged(base, tmp_path):
+    adapter = written(base, tmp_path / "adapter", "lora")
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    tensors.pop(sorted(tensors)[0])
+    save_file(tensors, adapter / "adapter_model.safetensors")
+    with pytest.raises(UserError, match="did not load"):
+        merge(adapter, tmp_path / "out")
