@@ -2,6 +2,7 @@
 
     python tests/backend_probe.py '{"backend": "llava_hf", "kind": "chat", "family": "llava", "arguments": {...}}'
 
+`"template": false` takes the chat template away from the model.
 Every question is one of the mini benchmark's, asked through lmms-eval's own `simple_evaluate`. A process of its own for
 each backend: some change global state, and some end the process.
 """
@@ -142,6 +143,8 @@ def main() -> None:
     case = json.loads(sys.argv[1])
     folder = Path(tempfile.mkdtemp())
     base, adapter = tiny_models.save(case["family"], folder / "tiny"), folder / "adapter"
+    if not case.pop("template", True):
+        (base / "chat_template.jinja").unlink()
     made_from = {"name_or_path": str(base), "revision": None, "fingerprint": weights_fingerprint(str(base))}
     make_adapter(base, adapter, "lora", record={**ADAPTER_RECORD, "base_model": made_from})
     AutoProcessor.from_pretrained(base).save_pretrained(adapter)

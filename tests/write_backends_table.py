@@ -12,15 +12,19 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from loguru import logger
+
 DOC = Path(__file__).parents[1] / "docs" / "backends.md"
 PROBE = Path(__file__).with_name("backend_probe.py")
 PIXELS = {"min_pixels": 784, "max_pixels": 3136}
 CPU, FLOAT = {"device_map": "cpu"}, {"device_map": "cpu", "dtype": "float32"}
+BARE = ", without chat template"
 CASES = [
     ("mllmu_hf", "chat", "llava", {}),
     ("mllmu_hf", "chat", "qwen2_5_vl", {}),
     ("llava_hf", "chat", "llava", FLOAT),
     ("llava_hf", "simple", "llava", FLOAT),
+    ("llava_hf", "simple", f"llava{BARE}", FLOAT),
     ("llava_hf", "chat", "llava_next", FLOAT),
     ("llava_hf", "chat", "llava_onevision", FLOAT),
     ("huggingface", "chat", "llava", CPU),
@@ -47,7 +51,8 @@ COLUMNS = {
 
 
 def run_case(backend: str, kind: str, family: str, arguments: dict) -> dict[str, str]:
-    case = {"backend": backend, "kind": kind, "family": family, "arguments": arguments}
+    family, bare, _ = family.partition(BARE)
+    case = {"backend": backend, "kind": kind, "family": family, "arguments": arguments, "template": not bare}
     command = [sys.executable, str(PROBE), json.dumps(case)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     lines = done.stdout.strip().splitlines()
@@ -85,16 +90,23 @@ def not_run() -> str:
 
 
 def _obstacle(manifest) -> str:
+    """Backends that catch their own import errors say so in the log."""
     path = manifest.chat_class_path or manifest.simple_class_path
     module, name = path.rsplit(".", 1)
+    said: list[str] = []
+    sink = logger.add(said.append, level="WARNING")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        return f"needs the package {(error.name or str(error)).split('.')[0]}, which lmms-eval does not install"
+        return f"needs the package {(error.name or str(error)).split('.')[0]}, which is not installed here"
     except Exception as error:
         return f"its import fails: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
-    return "imports; an API, or a model of which there is no tiny one here"
+    finally:
+        logger.remove(sink)
+    if said:
+        return "says on import that something it needs is not installed"
+    return "imports, which does not say that it can start: no tiny model of its kind here, or a service elsewhere"
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def test_a_few_here_and_there_are_the_models_own():
 def test_a_model_that_hides_no_failure_said_nothing_by_itself():
     words = unanswered.warning(seen(mllmu_forget_classification_text=10), "mllmu_hf")
     assert "10 of 40" in words
-    assert "the model ended its answer at once (mllmu_hf ends the run on a failure)" in words.splitlines()[-1]
+    assert "the model ended its answer at once (mllmu_hf ends the run on any failure)" in words.splitlines()[-1]
 
 
 def test_the_tasks_aggregation_counts_each_leaf_once(monkeypatch):
