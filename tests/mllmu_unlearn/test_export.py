@@ -18,6 +18,7 @@ IDS = torch.tensor([[3, 30, 40, 50, 60, 17]])
 RECORD = {
     "format": 1,
     "method": "npo",
+    "about": {"title": "NPO", "formula": "-log sigmoid", "paper": "a paper"},
     "protocol": "paper",
     "hyper_parameters": {"beta": 0.4},
     "data": {"source": "mini", "hash": "0" * 64},
