@@ -3,9 +3,10 @@
     python benchmarks/training.py
 
 A LLaVA with random weights, large enough that its arithmetic dominates a step, on the mini benchmark's forget and
-retain sets. All contestants are whole `mllmu unlearn` runs that take turns in one process, a step each, so that what
-else the machine does falls on all alike; a ratio is the median over the steps of two contestants' times at one step.
-`bare` is a loop of forward, loss, backward, clip and step on the same batches, collated beforehand.
+retain sets. All contestants are whole `mllmu unlearn` runs that take turns in one process, ten steps each, so that
+what else the machine does falls on all alike; a ratio is the median over these blocks of the quotient of two
+contestants' times. `bare` is a loop of forward, loss, backward, clip and step on the same batches, collated beforehand:
+what the trainer spends on preparing data counts against the trainer.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from mllmu_unlearn.reference import forward, frozen
 from mllmu_unlearn.trainer import MethodTrainer
 
 SHAPE = TinyShape(hidden=192, layers=4, feed_forward=512, vision_hidden=128, vision_layers=4)
-WARM_UP = 5
+BLOCK = 10
 BETA = 0.1
 
 
@@ -52,40 +53,56 @@ class NPOAlone(Method):
 
 
 class Turns:
-    """Contestants, each in a thread, run one step each in a fixed order; only one runs at any time."""
+    """Contestants, each in a thread, run `block` steps each in a fixed order; only one runs at any time."""
 
-    def __init__(self, names: list[str], steps: int) -> None:
-        self.names, self.steps = names, steps
+    def __init__(self, names: list[str], steps: int, block: int) -> None:
+        self.names, self.steps, self.block = names, steps, block
         self.seconds: dict[str, list[float]] = {name: [] for name in names}
+        self.done = dict.fromkeys(names, 0)
         self.began: dict[str, float] = {}
         self.changed = threading.Condition()
         self.ready: set[str] = set()
         self.turn = -1
+        self.error: BaseException | None = None
 
     def next(self) -> None:
-        """End a step (the first call: get ready), let the others run theirs, and begin the next one."""
+        """End a step (the first call: get ready), and after a block let the others run theirs."""
         name = threading.current_thread().name
         if name in self.began:
-            self.seconds[name].append(time.perf_counter() - self.began[name])
+            self.done[name] += 1
+            if self.done[name] % self.block:
+                return
+            self.seconds[name].append((time.perf_counter() - self.began[name]) / self.block)
         with self.changed:
             if name in self.ready:
                 self.turn += 1
             self.ready.add(name)
             self.changed.notify_all()
-            if len(self.seconds[name]) < self.steps:
+            if self.done[name] < self.steps:
                 self.changed.wait_for(lambda: self.turn >= 0 and self.names[self.turn % len(self.names)] == name)
         self.began[name] = time.perf_counter()
 
     def race(self, contestant: Callable[[], None]) -> None:
-        threads = [threading.Thread(target=contestant, name=name, daemon=True) for name in self.names]
-        for thread in threads:  # one after the other: seeds are global
-            thread.start()
-            with self.changed:
-                if not self.changed.wait_for(lambda name=thread.name: name in self.ready, timeout=300):
-                    raise RuntimeError(f"{thread.name} did not start")
+        """Start them one after the other (seeds are global), then let them run. Raises what one of them raised."""
+
+        def guarded() -> None:
+            try:
+                contestant()
+            except BaseException as error:
+                with self.changed:
+                    self.error = error
+                    self.changed.notify_all()
+
+        threads = [threading.Thread(target=guarded, name=name, daemon=True) for name in self.names]
         with self.changed:
+            for thread in threads:
+                thread.start()
+                self.changed.wait_for(lambda name=thread.name: self.error or name in self.ready)
             self.turn = 0
             self.changed.notify_all()
+            self.changed.wait_for(lambda: self.error or all(done == self.steps for done in self.done.values()))
+        if self.error:
+            raise self.error
         for thread in threads:
             thread.join()
 
@@ -159,8 +176,8 @@ def bare_loop(trainer: MethodTrainer, loss: Callable, turns: Turns) -> None:
 
 
 def measure(names: list[str], steps: int, batch: int) -> dict[str, list[float]]:
-    """Seconds of each step after the warm-up, by contestant: a method, or `bare_` and a method."""
-    turns = Turns(names, steps)
+    """Mean seconds of a step in each block after the first, by contestant: a method, or `bare_` and a method."""
+    turns = Turns(names, steps, BLOCK)
     source = open_source("mini")
     texts = [p.biography_text for p in source.people("Full_Set")]
     model, processor = build_tiny_llava(texts, shape=SHAPE)
@@ -192,7 +209,7 @@ def measure(names: list[str], steps: int, batch: int) -> dict[str, list[float]]:
                 turns.race(contestant)
         finally:
             run._fit, run._save = fit, save
-    return {name: seconds[WARM_UP:] for name, seconds in turns.seconds.items()}
+    return {name: seconds[1:] for name, seconds in turns.seconds.items()}
 
 
 def ratio(seconds: dict[str, list[float]], one: str, other: str) -> float:
@@ -201,9 +218,9 @@ def ratio(seconds: dict[str, list[float]], one: str, other: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--blocks", type=int, default=12, help="of ten steps each")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of the model's arithmetic")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     compared = [
@@ -215,7 +232,7 @@ def main() -> None:
         ("kl_min", "grad_diff"),
     ]
     names = list(dict.fromkeys(name for pair in compared for name in reversed(pair)))
-    seconds = measure(names, options.steps + WARM_UP, options.batch)
+    seconds = measure(names, (options.blocks + 1) * BLOCK, options.batch)
     for name in names:
         middle = statistics.median(seconds[name])
         print(f"{name:<22} {1000 * middle:6.1f} ms a step, {1 / middle:5.1f} steps a second")
