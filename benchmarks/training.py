@@ -5,8 +5,9 @@
 A LLaVA with random weights, large enough that its arithmetic dominates a step, on the mini benchmark's forget and
 retain sets. All contestants are whole `mllmu unlearn` runs that take turns in one process, ten steps each, so that
 what else the machine does falls on all alike; a ratio is the median over these blocks of the quotient of two
-contestants' times. `bare` is a loop of forward, loss, backward, clip and step on the same batches, collated beforehand:
-what the trainer spends on preparing data counts against the trainer.
+contestants' times: by the clock, and by the processor time of the training thread, which other programs disturb less
+(it leaves out the thread that prepares batches ahead). `bare` is a loop of forward, loss, backward, clip and step on
+the same batches, collated beforehand: what the trainer spends on preparing data counts against the trainer.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -52,14 +54,23 @@ class NPOAlone(Method):
     forget = NPO.forget
 
 
+class Seconds(NamedTuple):
+    clock: float
+    processor: float
+
+
+def now() -> Seconds:
+    return Seconds(time.perf_counter(), time.thread_time())
+
+
 class Turns:
     """Contestants, each in a thread, run `block` steps each in a fixed order; only one runs at any time."""
 
     def __init__(self, names: list[str], steps: int, block: int) -> None:
         self.names, self.steps, self.block = names, steps, block
-        self.seconds: dict[str, list[float]] = {name: [] for name in names}
+        self.seconds: dict[str, list[Seconds]] = {name: [] for name in names}
         self.done = dict.fromkeys(names, 0)
-        self.began: dict[str, float] = {}
+        self.began: dict[str, Seconds] = {}
         self.changed = threading.Condition()
         self.ready: set[str] = set()
         self.turn = -1
@@ -72,7 +83,8 @@ class Turns:
             self.done[name] += 1
             if self.done[name] % self.block:
                 return
-            self.seconds[name].append((time.perf_counter() - self.began[name]) / self.block)
+            pairs = zip(now(), self.began[name], strict=True)
+            self.seconds[name].append(Seconds(*((end - begin) / self.block for end, begin in pairs)))
         with self.changed:
             if name in self.ready:
                 self.turn += 1
@@ -80,7 +92,7 @@ class Turns:
             self.changed.notify_all()
             if self.done[name] < self.steps:
                 self.changed.wait_for(lambda: self.turn >= 0 and self.names[self.turn % len(self.names)] == name)
-        self.began[name] = time.perf_counter()
+        self.began[name] = now()
 
     def race(self, contestant: Callable[[], None]) -> None:
         """Start them one after the other (seeds are global), then let them run. Raises what one of them raised."""
@@ -175,7 +187,7 @@ def bare_loop(trainer: MethodTrainer, loss: Callable, turns: Turns) -> None:
         turns.next()
 
 
-def measure(names: list[str], steps: int, batch: int) -> dict[str, list[float]]:
+def measure(names: list[str], steps: int, batch: int) -> dict[str, list[Seconds]]:
     """Mean seconds of a step in each block after the first, by contestant: a method, or `bare_` and a method."""
     turns = Turns(names, steps, BLOCK)
     source = open_source("mini")
@@ -212,8 +224,10 @@ def measure(names: list[str], steps: int, batch: int) -> dict[str, list[float]]:
     return {name: seconds[1:] for name, seconds in turns.seconds.items()}
 
 
-def ratio(seconds: dict[str, list[float]], one: str, other: str) -> float:
-    return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
+def ratio(seconds: dict[str, list[Seconds]], one: str, other: str) -> Seconds:
+    """Medians over the blocks of the quotients, by the clock and by processor time."""
+    pairs = list(zip(seconds[one], seconds[other], strict=True))
+    return Seconds(*(statistics.median(a[kind] / b[kind] for a, b in pairs) for kind in range(2)))
 
 
 def main() -> None:
@@ -234,10 +248,11 @@ def main() -> None:
     names = list(dict.fromkeys(name for pair in compared for name in reversed(pair)))
     seconds = measure(names, (options.blocks + 1) * BLOCK, options.batch)
     for name in names:
-        middle = statistics.median(seconds[name])
+        middle = statistics.median(block.clock for block in seconds[name])
         print(f"{name:<22} {1000 * middle:6.1f} ms a step, {1 / middle:5.1f} steps a second")
     for one, other in compared:
-        print(f"{one:<16} / {other:<22} {ratio(seconds, one, other):.3f}")
+        found = ratio(seconds, one, other)
+        print(f"{one:<16} / {other:<22} {found.clock:.3f} by the clock, {found.processor:.3f} by processor time")
 
 
 if __name__ == "__main__":

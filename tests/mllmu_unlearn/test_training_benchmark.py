@@ -21,8 +21,8 @@ def test_ratios_within_generous_bounds(script):
     names = ["bare_npo", "npo", "npo_alone", "gradient_ascent"]
     seconds = script.measure(names, 8, 4)
     assert [len(seconds[name]) for name in names] == [3] * 4  # blocks after the first
-    assert script.ratio(seconds, "npo", "bare_npo") < 3
-    assert script.ratio(seconds, "npo_alone", "gradient_ascent") < 2
+    assert script.ratio(seconds, "npo", "bare_npo").processor < 2  # of a model that is nearly nothing
+    assert script.ratio(seconds, "npo_alone", "gradient_ascent").processor < 1.5
 
 
 @pytest.mark.parametrize("name", ["gradient_ascent", "grad_diff", "npo", "kl_min"])
