@@ -62,6 +62,15 @@ def modules(model: PreTrainedModel, targets: Iterable[str]) -> list[str]:
     return [name for name in linear if name in chosen]
 
 
+def of_part(model: PreTrainedModel, part: str) -> list[str]:
+    """`Linear` modules of `language`, of `vision` (tower and, if there is one, projector) or of `both`."""
+    names = [] if part == "vision" else modules(model, ["language"])
+    if part == "language":
+        return names
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return names + [n for n in modules(model, ["vision"]) + sorted(_hits(model, linear, "projector")) if n not in names]
+
+
 def _hits(model: PreTrainedModel, linear: list[str], target: str) -> set[str]:
     decoder = _path(model, model.get_decoder())
     language = {n for n in linear if re.match(rf"{re.escape(decoder)}\.layers\.\d+\.", n)}

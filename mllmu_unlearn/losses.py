@@ -25,6 +25,11 @@ def sequence_logprobs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
     return token_logprobs(logits, labels).sum(-1)
 
 
+def mean_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean negative log-likelihood of the scored tokens of one batch by itself, for what is measured, not trained."""
+    return -token_logprobs(logits, labels).sum() / (labels != IGNORED).sum()
+
+
 def kl(reference: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
     """KL(reference || theta) of each position over the vocabulary, (B, K); at least 0.
 

@@ -1,5 +1,6 @@
 """Opening the base model and its processor, with one-sentence errors."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,9 +69,16 @@ def wrap(model: PreTrainedModel, config: "UnlearnConfig | FinetuneConfig") -> to
     """The model with its fresh adapter, or as it is (every weight trains) for kind `full`."""
     if config.kind == "lora":
         return adapters.add_lora(model, config.lora, config.revision)
+    return train_only(model, {name for name, _ in model.named_parameters()})
+
+
+def train_only(model: PreTrainedModel, names: Collection[str]) -> PreTrainedModel:
+    """The model itself, in which these parameters train. Raises UserError for weights in float16."""
     if model.dtype == torch.float16:
-        raise UserError("training all weights in float16 does not work; add --dtype bfloat16 or float32.")
-    return model.requires_grad_(True)
+        raise UserError("training weights in float16 does not work; add --dtype bfloat16 or float32.")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+    return model
 
 
 def padding_id(processor: ProcessorMixin) -> int:

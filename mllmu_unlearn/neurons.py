@@ -17,6 +17,7 @@ from torch import nn
 
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn import adapters
+from mllmu_unlearn.losses import mean_nll
 from mllmu_unlearn.reference import forward
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def attribution(context: "Context", side: str, names: Mapping[str, str], batches
     for batch in context.batches(side, size, at_most=batches * size):
         with torch.enable_grad(), _inputs(context, names, take):
             logits = forward(context.model, batch)
-            nll(logits, batch["labels"]).backward()
+            mean_nll(logits, batch["labels"]).backward()
         scored = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
         scored[:, batch["keep"]] = batch["labels"] != -100
         for name, values in caught.items():
@@ -169,11 +170,6 @@ def attribution(context: "Context", side: str, names: Mapping[str, str], batches
         caught.clear()
         context.model.zero_grad(set_to_none=True)
     return {name: total / counts[name] for name, total in sums.items()}
-
-
-def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over the scored tokens of a batch."""
-    return nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
 def top(scores: Mapping[str, torch.Tensor], share: float) -> dict[str, torch.Tensor]:

@@ -140,7 +140,7 @@ class Method:
             return 0
         if config.uses_lora:
             return adapters.trainable_of_lora(model, config.lora)
-        return sum(p.numel() for p in model.parameters())
+        return sum(model.get_submodule(name).weight.numel() for name in self.places(model, config))
 
     def wrap(self, context: "Context") -> "torch.nn.Module":
         """The model with its adapter; `context.model` is the bare one. Override for kinds other than LoRA, or

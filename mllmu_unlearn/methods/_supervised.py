@@ -21,6 +21,9 @@ class Supervised(Method):
 
     weight: str = "tokens"
 
+    def trainable(self, model, config):
+        return super().trainable(model, config) if config.uses_lora else sum(p.numel() for p in model.parameters())
+
     def train(self, side):
         if self.weight == "tokens":
             return side.nll()

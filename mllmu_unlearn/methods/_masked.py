@@ -1,0 +1,66 @@
+"""What methods share that train masked weights: where, how the result is carried, the masks at work."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_unlearn import adapters, models, saliency
+from mllmu_unlearn.methods._base import Method, hyper
+
+MODULES = ("language", "vision", "both")
+
+
+@dataclass
+class MaskedMethod(Method):
+    """`carriers[0]` is the default. A result of kind `full` differs from the start model in the masked places only,
+    if every step is masked; a SHiRA holds exactly them, what it is filled up with stays 0."""
+
+    modules: str = hyper("both", "Linear layers that may move: language, vision (tower, projector), both.", "the paper")
+    carrier: str = hyper("", "What the result is saved as; `mllmu methods` names the choices.", "the method")
+    at_most: int = hyper(0, "Samples to take gradients of, of each side; 0 = all.", "this package")
+
+    def __post_init__(self):
+        self.carrier = self.carrier or self.carriers[0]
+        self.one_of(modules=MODULES, carrier=self.carriers)
+        self.kind = self.carrier
+
+    def one_of(self, **known: Collection[str]) -> None:
+        for name, values in known.items():
+            value = getattr(self, name)
+            if value not in values:
+                raise UserError(f"--{name} '{value}' is unknown.{did_you_mean(value, values)}")
+
+    def places(self, model, config):
+        return adapters.of_part(model, self.modules)
+
+    def batches(self, context, side):
+        return context.batches(side, context.config.per_device_train_batch_size, at_most=self.at_most)
+
+    def weights(self, context) -> list[str]:
+        """Names of the weights that compete for the mask; the model is where gradients are wanted."""
+        saliency.refuse_spread()
+        context.model.to(context.config.device)
+        return [f"{name}.weight" for name in self.places(context.model, context.config)]
+
+    def carry(self, context, model, masks):
+        """The model that trains under the masks, which are keyed by the names of parameters of `model`."""
+        if not any(mask.any() for mask in masks.values()):
+            raise UserError("no weight is salient; lower --threshold, or look at the samples.")
+        if self.kind == "shira":
+            model, masks = saliency.add_shira(model, masks, context.config.revision)
+        elif self.kind == "full":
+            models.train_only(model, masks)
+        self.masked = saliency.Masked(model, masks)
+        return model
+
+    def before_optimizer_step(self, model):
+        self.masked.hold()
+
+    def after_optimizer_step(self, means):
+        self.masked.release()
+
+    def state_dict(self):
+        return {"masks": self.masked.packed()}
+
+    def load_state_dict(self, state):
+        self.masked.unpack(state["masks"])
