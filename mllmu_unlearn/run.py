@@ -116,6 +116,7 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     collator = Collator(models.padding_id(processor), encoder.whole_sequence)
     rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
+    began = time.monotonic()
     model = method.wrap(Context(model, rows, collator, config, planned.steps_per_epoch))
     images = features.make(
         model,
@@ -143,13 +144,13 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
         lr_per_epoch=planned.lr_per_epoch,
     )
     context = Context(model, rows, collator, config, planned.steps_per_epoch)
-    began = time.monotonic()
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     try:
         method.prepare(context)
         if method.trains:
             with used(rows):
                 _fit(trainer, config, resume)
-        method.finish(context)
+        trainer.model = method.finish(context) or model
     except torch.OutOfMemoryError as error:
         raise UserError(
             "out of memory on the device; lower --per_device_train_batch_size and raise "
@@ -160,7 +161,7 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     except KeyboardInterrupt:
         print(f"\nmllmu: stopped.{last_kept(work) or ' No checkpoint yet.'}", file=sys.stderr)
         raise
-    summary = _summary(trainer, time.monotonic() - began)
+    summary = _summary(trainer, time.monotonic() - began, trained)
     if images:
         summary |= {"images_encoded": images.encoded, "images_reused": images.reused}
     _save(trainer, config, planned, out, summary)
@@ -228,7 +229,7 @@ def _write_card(
     card.write(folder, plan.record(config, planned, summary, system_prompt), name=name)
 
 
-def _summary(trainer: MethodTrainer, seconds: float) -> dict[str, Any]:
+def _summary(trainer: MethodTrainer, seconds: float, trained: int) -> dict[str, Any]:
     logs = [entry for entry in trainer.state.log_history if "loss" in entry]
     last = {k: round(v, 4) for k, v in (logs[-1] if logs else {}).items() if k.startswith("loss")}
     return {
@@ -238,7 +239,7 @@ def _summary(trainer: MethodTrainer, seconds: float) -> dict[str, Any]:
         "peak_memory_mib": peak_memory(trainer.args.device),
         "tokens": trainer.tokens,
         "padding": round(trainer.padding / max(trainer.tokens, 1), 4),
-        "trainable_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        "trainable_parameters": trained,
         "final_losses": last,
         "losses": loss_curve(logs),
     }

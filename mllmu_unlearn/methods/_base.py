@@ -152,8 +152,11 @@ class Method:
     def prepare(self, context: "Context") -> None:
         """Once, before the first step: statistics, random directions, masks on gradients."""
 
-    def finish(self, context: "Context") -> None:
-        """Once, after the last step: what makes the result of what was trained, or a whole closed-form edit."""
+    def finish(self, context: "Context") -> "torch.nn.Module | None":
+        """Once, after the last step: what makes the result of what was trained, or a whole closed-form edit.
+
+        Returns the model to save, if it is not the one that was trained any more.
+        """
 
     def before_forward(self, model: "torch.nn.Module", sides: Collection[str]) -> None:
         """Before the forward passes of a batch that holds these sides: choose what trains."""
