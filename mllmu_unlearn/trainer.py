@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.ahead import AheadLoader
@@ -196,6 +196,18 @@ class MethodTrainer(Trainer):
             shutil.rmtree(stage)
             self._drop_old(final)
         self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, folder: str, model: torch.nn.Module | None = None) -> None:
+        """As saved, and what trains stays what it was."""
+        model = model or self.model
+        trains = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+        if isinstance(model, PreTrainedModel) and not self.is_fsdp_enabled:
+            # The file has the names of the hub's format; Trainer's own load_state_dict would find none of them.
+            model.load_state_dict(type(model).from_pretrained(folder, dtype=model.dtype).state_dict())
+        else:
+            super()._load_from_checkpoint(folder, model)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(trains[name])
 
     def _drop_old(self, folder: Path) -> None:
         limit = self.args.save_total_limit

@@ -223,6 +223,18 @@ def test_ctrl_c_keeps_the_checkpoint_and_the_resumed_run_is_the_same(flags, tmp_
     assert not work.exists()
 
 
+def test_a_resumed_finetune_is_the_same(flags, tmp_path, monkeypatch):
+    """All weights: the file's names are those of the hub's format, not those of the model's modules."""
+    whole = run.finetune(parse(FinetuneConfig, flags(*STEPS, "--output_dir", str(tmp_path / "whole"))))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run.finetune(parse(FinetuneConfig, flags(*STEPS)))
+    again = run.finetune(parse(FinetuneConfig, flags(*STEPS, "--resume_from_checkpoint")))
+    one, two = (load_file(folder / "model.safetensors") for folder in (whole, again))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_a_checkpoint_of_another_run_is_refused(flags, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         stop_at(patch, 2, KeyboardInterrupt())
