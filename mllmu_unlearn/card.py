@@ -32,6 +32,7 @@ $what
 | data | `$data` (sha256 `$hash`) |
 | forgotten | $forgotten |
 | retained | $retained |
+| trained on | $trained |
 | training pairs | $modalities |
 | seed | $seed |
 | versions | $versions |
@@ -121,6 +122,7 @@ def _card(record: Mapping[str, Any], *, name: str) -> str:
         "hash": record["data"]["hash"],
         "forgotten": f"{len(forget['ids'])} people ({ids})" if ids else "nobody",
         "retained": f"{record['retain']['people']} people",
+        "trained": _trained_on(record),
         "modalities": ", ".join(record["modalities"]) or "none",
         "seed": record["seed"],
         "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
@@ -134,6 +136,12 @@ def _what(record: Mapping[str, Any], title: str) -> str:
     if record["method"] == "finetune":
         return "A model trained on people of MLLMU-Bench, to unlearn them from or to compare with."
     return f"`{record['base_model']['name_or_path']}` after unlearning people of MLLMU-Bench by {title.lower()}."
+
+
+def _trained_on(record: Mapping[str, Any]) -> str:
+    if trained := record.get("trained"):
+        return f"{trained['people']} people ({trained['whom']})"
+    return ", ".join(f"{count} {side} pairs" for side, count in record["data"]["pairs"].items()) or "nothing"
 
 
 def _front(record: Mapping[str, Any]) -> dict[str, Any]:

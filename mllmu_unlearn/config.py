@@ -56,6 +56,9 @@ class _TrainConfig(TrainingArguments):
     )
     cache_gb: float = _option(1.0, "Memory for processed samples, which are then prepared only once.")
     feature_gb: float = _option(1.0, "Memory on the device for image features of a frozen vision tower; 0 = none kept.")
+    overwrite_output_dir: bool = _option(
+        False, "Replace a finished result of other people or another method in --output_dir."
+    )
     keep_checkpoints: bool = _option(False, "Keep the checkpoints of a finished run.")
     dry_run: bool = _option(False, "Check everything, print what would run and what it needs, and stop.")
 

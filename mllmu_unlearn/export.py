@@ -15,7 +15,7 @@ from mllmu_tasks.models.adapter import attach, read_adapter, weights_fingerprint
 from mllmu_tasks.models.fingerprint import MODEL_FILES, local_folder
 from mllmu_unlearn import card
 from mllmu_unlearn.adapters import base_of
-from mllmu_unlearn.folders import MARK, check_output, whole_folder
+from mllmu_unlearn.folders import MARK, check_output, check_replacing, whole_folder
 
 LINKABLE = ("lora", "ia3")
 
@@ -26,9 +26,9 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
     Raises UserError for a folder that is no adapter or whose base model is not the one it was made from.
     """
     adapter, out = Path(adapter), Path(out)
-    check_output(out)
     base, revision = base_of(adapter)
     record = _record(adapter)
+    _check_output(out, adapter, base, {**record, "kind": "full"})
     _check_base(adapter, base, revision, record)
     try:
         model = AutoModelForImageTextToText.from_pretrained(base, revision=revision or "main", dtype="auto")
@@ -49,9 +49,9 @@ def link(adapter: Path | str, out: Path | str) -> Path:
     does not apply by itself.
     """
     adapter, out = Path(adapter), Path(out)
-    check_output(out)
     base, revision = base_of(adapter)
     record = _record(adapter)
+    _check_output(out, adapter, base, record)
     if record["kind"] not in LINKABLE:
         raise UserError(f"Transformers does not open adapters of kind {record['kind']} by itself; use --merge.")
     _check_base(adapter, base, revision, record)
@@ -64,6 +64,12 @@ def link(adapter: Path | str, out: Path | str) -> Path:
         for file in filter(Path.is_file, sorted(adapter.iterdir())):
             shutil.copyfile(file, folder / file.name)
     return out
+
+
+def _check_output(out: Path, adapter: Path, base: str, record: dict) -> None:
+    check_output(out, {"the adapter": adapter, "its base model": base})
+    if check_replacing(out, record, "remove it"):
+        print(f"mllmu: the finished result in {out} will be replaced")
 
 
 def _record(adapter: Path) -> dict:

@@ -4,9 +4,13 @@ import ctypes
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from mllmu_tasks.errors import UserError
 
@@ -15,10 +19,78 @@ _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
 
 
-def check_output(folder: Path) -> None:
-    """Raise UserError if the folder holds something that is not ours to replace."""
+def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None:
+    """Raise UserError unless the folder can be written without touching anything that was there before.
+
+    sources: what the run reads, by the flag that names it; what is no path here (a hub id, None) only must not
+    bear the folder's own name. A finished folder of ours passes: `check_replacing` decides about that.
+    """
+    places = [folder.resolve(), checkpoints_of(folder).resolve()]
+    for flag, source in sources.items():
+        path = Path(source).resolve() if source else None
+        for place in places:
+            if path == place or (path is not None and path.exists() and _one_in_the_other(path, place)):
+                raise UserError(
+                    f"the output '{folder}' and {flag} '{source}' lie in one another, and writing the one would "
+                    "destroy the other; choose another folder for the output."
+                )
+    _check_writable(folder)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file()):
-        raise UserError(f"'{folder}' exists and was not written by mllmu; choose another --output_dir.")
+        raise UserError(f"'{folder}' exists and was not written by mllmu; choose another folder for the output.")
+
+
+def check_replacing(folder: Path, record: Mapping[str, Any], remedy: str) -> bool:
+    """Whether a finished folder is there that a run with this record may replace, since it repeats it.
+
+    Raises UserError, with the remedy, if the folder holds the work of another run. Runs are the same if their
+    method, kind and people are (`identifies`); other hyper-parameters are the usual reason to run again.
+    """
+    if not (folder / MARK).is_file():
+        return False
+    try:
+        before = yaml.safe_load((folder / MARK).read_text(encoding="utf-8"))
+        same = identifies(before) == identifies(record)
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
+        before, same = {}, False
+    if not same:
+        what = f"{before['method']}, {_people(before)}" if before else f"an {MARK} that is not ours"
+        raise UserError(f"'{folder}' holds another run's result ({what}); choose another folder, or {remedy}.")
+    return True
+
+
+def identifies(record: Mapping[str, Any]) -> tuple:
+    """What of unlearning.yaml tells whose result it is: kind, method, people."""
+    forget = sorted(record["forget"]["ids"])
+    return record["kind"], record["method"], forget, record["retain"]["people"], record.get("trained")
+
+
+def _people(record: Mapping[str, Any]) -> str:
+    if record["method"] == "finetune":
+        return f"{record['retain']['people']} people"
+    return f"forget {len(record['forget']['ids'])} people"
+
+
+def checkpoints_of(folder: Path) -> Path:
+    """Where a run keeps its checkpoints: beside its output."""
+    return folder.with_name(f"{folder.name}.checkpoints")
+
+
+def _one_in_the_other(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _check_writable(folder: Path) -> None:
+    """By trying, since permissions alone do not tell; leaves nothing behind."""
+    made = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"'{folder}' cannot be written ({error.strerror}); choose another folder.") from error
+    finally:
+        for parent in filter(Path.exists, made):
+            parent.rmdir()
 
 
 @contextmanager

@@ -135,6 +135,13 @@ def _trained(config: "UnlearnConfig | FinetuneConfig", people: People) -> tuple[
     return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[config.people]
 
 
+def _whom(config: "UnlearnConfig | FinetuneConfig", people: People) -> dict[str, Any]:
+    if config.method != "finetune":
+        return {}
+    count = len(_trained(config, people))
+    return {"trained": {"whom": config.people, "people": count, "forget_set": list(people.forget)}}
+
+
 def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
     configs = [FULL_CONFIG]
     if config.forget_ratio is not None:
@@ -172,8 +179,6 @@ def record(
     config: "UnlearnConfig | FinetuneConfig", plan: Plan, training: dict[str, Any], system_prompt: str | None
 ) -> dict[str, Any]:
     """The content of unlearning.yaml."""
-    trained = plan.people.forget + plan.people.retain
-    retained = plan.people.retain if config.method != "finetune" else _trained(config, plan.people) or trained
     local = Path(config.model_name_or_path).is_dir()
     length = "max_steps" if config.max_steps > 0 else "num_train_epochs"
     options = {k: v for k in ("learning_rate", length) if (v := getattr(config, k)) is not None}
@@ -202,7 +207,8 @@ def record(
             "ratio": plan.people.ratio,
             "ids": list(plan.people.forget) if config.method != "finetune" else [],
         },
-        "retain": {"people": len(retained)},
+        "retain": {"people": len(plan.people.retain)},
+        **_whom(config, plan.people),
         "data": {
             "source": config.data,
             "hash": plan.data_hash,

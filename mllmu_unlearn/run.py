@@ -23,7 +23,7 @@ from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.curve import loss_curve, peak_memory
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.dry_run import describe
-from mllmu_unlearn.folders import check_output, whole_folder
+from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
 from mllmu_unlearn.plan import Plan
 from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, batched, cache, moved
 from mllmu_unlearn.resume import clear, last_kept, resume_from
@@ -73,7 +73,8 @@ def finetune(config: FinetuneConfig) -> Path:
 
 def _run(config: Config) -> Path:
     out = Path(config.output_dir)
-    check_output(out)
+    if config.process_index == 0:
+        check_output(out, sources(config))
     adapters.refuse_adapter_folder(config.model_name_or_path)
     if config.n_gpu > 1:
         raise UserError(
@@ -81,6 +82,7 @@ def _run(config: Config) -> Path:
             f"{config.n_gpu} -m mllmu_unlearn.cli.main ...`, or choose one with CUDA_VISIBLE_DEVICES=0."
         )
     planned = plan.make(config, open_source(config.data))
+    _check_replacing(config, planned, out)
     if config.dry_run:
         print(describe(config, planned))
         return out
@@ -96,6 +98,19 @@ def _run(config: Config) -> Path:
     return out
 
 
+def sources(config: Config) -> dict[str, str | None]:
+    """What a run reads and must not write over, by flag."""
+    names = ("model_name_or_path", "reference_model", "data", "train_data")
+    return {f"--{name}": getattr(config, name) for name in names}
+
+
+def _check_replacing(config: Config, planned: Plan, out: Path) -> None:
+    if config.process_index == 0 and (out / MARK).is_file():
+        if not config.overwrite_output_dir:
+            check_replacing(out, plan.record(config, planned, {}, None), "add --overwrite_output_dir to replace it")
+        print(f"mllmu: the finished result in {out} will be replaced")
+
+
 def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:
     text = config.system_prompt or config.chosen.system_prompt
     with whole_folder(out) as folder:
@@ -104,7 +119,7 @@ def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:
 
 def _train(config: Config, planned: Plan, out: Path) -> None:
     method = config.chosen
-    work = out.with_name(f"{out.name}.checkpoints")
+    work = checkpoints_of(out)
     resume = resume_from(config, planned, work)
     processor = models.load_processor(config)
     model = models.load_model(config)

@@ -21,7 +21,7 @@ RECORD = {
     "about": {"title": "NPO", "formula": "-log sigmoid", "paper": "a paper"},
     "protocol": "paper",
     "hyper_parameters": {"beta": 0.4},
-    "data": {"source": "mini", "hash": "0" * 64},
+    "data": {"source": "mini", "hash": "0" * 64, "pairs": {"forget": 3}},
     "forget": {"ids": ["009"]},
     "retain": {"people": 51},
     "modalities": ["image"],

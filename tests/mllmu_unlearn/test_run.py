@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -158,6 +159,7 @@ def test_finetune_writes_an_ordinary_checkpoint(flags, checkpoint):
     out = run.finetune(parse(FinetuneConfig, argv))
     record = record_of(out)
     assert (record["kind"], record["method"], record["retain"]) == ("full", "finetune", {"people": 17})
+    assert record["trained"] == {"whom": "retain", "people": 17, "forget_set": FORGET}
     assert record["data"]["benchmark_questions"] is True
     assert record["data"]["pairs"] == {"train": 17 * 6 + 17 * 6}
     assert not (out / "training_args.bin").exists()
@@ -187,7 +189,9 @@ def test_dry_run_counts_and_writes_nothing(flags, tmp_path, monkeypatch, capsys)
     trainable = int(shown.split("trained ")[1].split(" ")[0].replace(",", ""))
     monkeypatch.undo()
     assert record_of(unlearn(flags, "npo"))["training"]["trainable_parameters"] == trainable
-    run.finetune(parse(FinetuneConfig, flags("--dry_run")))
+    with pytest.raises(UserError, match=r"another run's result \(npo, forget 3 people\).*--overwrite_output_dir"):
+        run.finetune(parse(FinetuneConfig, flags("--dry_run")))
+    run.finetune(parse(FinetuneConfig, flags("--dry_run", "--overwrite_output_dir")))
     assert "(full)" in capsys.readouterr().out
 
 
@@ -261,7 +265,7 @@ def test_out_of_memory_gives_advice_and_keeps_the_checkpoint(flags, tmp_path, mo
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failing_save_keeps_the_old_folder(flags, monkeypatch):
+def test_a_failing_save_keeps_the_old_folder(flags, monkeypatch, capsys):
     out = unlearn(flags, "npo")
     old = {p.name: p.read_bytes() for p in out.iterdir()}
 
@@ -270,10 +274,32 @@ def test_a_failing_save_keeps_the_old_folder(flags, monkeypatch):
 
     monkeypatch.setattr(card, "write", fail)
     with pytest.raises(OSError, match="disk full"):
-        unlearn(flags, "grad_diff")
+        unlearn(flags, "npo", "--seed", "1")
     assert {p.name: p.read_bytes() for p in out.iterdir()} == old
     monkeypatch.undo()
-    assert record_of(unlearn(flags, "grad_diff"))["method"] == "grad_diff"
+    assert record_of(unlearn(flags, "npo", "--seed", "1"))["seed"] == 1
+    assert f"the finished result in {out} will be replaced" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [(), ("--dry_run",), ("--overwrite_output_dir",)])
+def test_the_model_to_start_from_is_never_written_over(flags, checkpoint, tmp_path, more):
+    base = tmp_path / "base"
+    shutil.copytree(checkpoint, base)
+    (base / "unlearning.yaml").write_text("kind: full\n")  # as of a vanilla model that mllmu trained
+    before = {p.name: p.read_bytes() for p in base.iterdir()}
+    with pytest.raises(UserError, match=r"--model_name_or_path .* lie in one another"):
+        unlearn(flags, "npo", "--model_name_or_path", str(base), "--output_dir", str(base), *more)
+    assert {p.name: p.read_bytes() for p in base.iterdir()} == before
+
+
+def test_an_export_does_not_write_over_its_adapter_or_base(flags, tmp_path, checkpoint):
+    adapter = unlearn(flags, "npo")
+    for out in (adapter, adapter / "merged", checkpoint):
+        with pytest.raises(UserError, match="lie in one another"):
+            merge(adapter, out)
+    other = unlearn(flags, "grad_diff", "--output_dir", str(tmp_path / "other"))
+    with pytest.raises(UserError, match=r"another run's result \(grad_diff.*remove it"):
+        merge(adapter, other)
 
 
 def test_cached_and_live_references_agree(flags, tmp_path):
