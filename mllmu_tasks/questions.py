@@ -37,7 +37,8 @@ class LeafQuestions:
     """The questions of one leaf.
 
     rows: what lmms-eval sees as documents, flat and without images. shots: people shown, Full_Set order.
-    configs: what was read, for the data hash.
+    configs: what was read, for the data hash. letters_read: how many of the rows have a gold that is no bare letter
+    in the data ("B."); the official code compares it raw and can never find such an answer right.
     """
 
     leaf: Leaf
@@ -45,6 +46,7 @@ class LeafQuestions:
     shots: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     configs: tuple[str, ...]
+    letters_read: int
 
     def facts(self, source: Source, settings: Settings) -> dict:
         """What a reader of the results must know; lands in every results file."""
@@ -59,6 +61,7 @@ class LeafQuestions:
             "shot_people": list(self.shots),
             "questions": len(self.rows),
             "people": len({row["person"] for row in self.rows}),
+            "gold_letters_read": self.letters_read,
             "left_out": dict(reasons),
             "left_out_named": named[:NAMED],
         }
@@ -84,7 +87,7 @@ def build_leaf(source: Source, leaf: Leaf, settings: Settings) -> LeafQuestions:
     shot_text = json.dumps([[person.id, question.slot] for person, question in shots])
     if leaf.modality is Modality.IMAGE:
         source.want_images([*people, *(person for person, _ in shots)])
-    rows = []
+    rows, letters_read = [], 0
     for person in people:
         unseen = _image_problem(source, leaf, person, images)
         for question in person.of(leaf.task, leaf.modality):
@@ -94,11 +97,12 @@ def build_leaf(source: Source, leaf: Leaf, settings: Settings) -> LeafQuestions:
                 left_out.append(LeftOut(person.id, question.index, question.defect or unseen))
             else:
                 rows.append(_row(leaf, person, question, images.get(person.id, 0), shot_text))
+                letters_read += question.gold != question.stored_gold
     configs = {leaf.config, *([FULL_CONFIG] if shots else [])}
     if leaf.split is Split.TEST:
         configs.add(forget_config(leaf.ratio))
     shot_people = tuple(dict.fromkeys(person.id for person, _ in shots))
-    return LeafQuestions(leaf, tuple(rows), shot_people, tuple(left_out), tuple(sorted(configs)))
+    return LeafQuestions(leaf, tuple(rows), shot_people, tuple(left_out), tuple(sorted(configs)), letters_read)
 
 
 def _people(source: Source, leaf: Leaf) -> tuple[list[Person], list[str], list[LeftOut]]:

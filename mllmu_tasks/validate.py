@@ -8,6 +8,7 @@ from mllmu_tasks.benchmark import (
     CONFIGS,
     FULL_CONFIG,
     RATIOS,
+    REAL_CONFIG,
     TEST_CONFIG,
     TRAIN_CONFIG,
     Modality,
@@ -64,6 +65,7 @@ def validate(source: Source, progress: Callable[[str], None] = lambda config: No
         defects += [*source.defects(config), *_options(people[config]), *_images(source, people[config], structural)]
     structural += _splits(people)
     defects += _missing_tests(people)
+    notes += _namesakes(people)
     return Report(tuple(reports), tuple(dict.fromkeys(structural)), tuple(defects), tuple(notes))
 
 
@@ -111,6 +113,17 @@ def _splits(people: dict[str, tuple[Person, ...]]) -> list[str]:
         if FULL_CONFIG in ids and (unknown := sorted(forget - ids[FULL_CONFIG])):
             found.append(f"{forget_config(ratio)} names people who are not in {FULL_CONFIG}: {', '.join(unknown[:5])}.")
     return found
+
+
+def _namesakes(people: dict[str, tuple[Person, ...]]) -> list[str]:
+    """Celebrities whom the official code would take for fictitious people, by their ids."""
+    full = {person.id for person in people.get(FULL_CONFIG, ())}
+    if both := [person.id for person in people.get(REAL_CONFIG, ()) if person.id in full]:
+        return [
+            f"{len(both)} ids of {REAL_CONFIG} are in {FULL_CONFIG}, too ({', '.join(both[:5])}): the official code "
+            "would show those people as examples to celebrities; here celebrities are asked without examples."
+        ]
+    return []
 
 
 def _missing_tests(people: dict[str, tuple[Person, ...]]) -> list[Defect]:

@@ -47,6 +47,22 @@ def test_shots_stand_in_full_set_order_and_leave_the_scored_set():
     assert len(questions.rows) == (9 - 2) * 2
 
 
+def test_golds_that_are_no_bare_letter_are_counted(data, fresh):
+    """The official code compares them raw, so each may be one answer's difference from its score."""
+
+    def edit(rows):
+        for row in rows[:3]:
+            question = row["Classification_Task"]["Pure_Text_Questions"][0]
+            question["Correct_Answer"] += "."
+
+    change(data, "Retain_Set", edit)
+    source = fresh(data)
+    for modality, count in (("text", 3), ("image", 0)):
+        questions = build(f"mllmu_real_classification_{modality}", source)
+        assert questions.facts(source, Settings())["gold_letters_read"] == count
+        assert len(questions.rows) == 60
+
+
 def test_only_questions_really_shown_leave_the_scored_set():
     questions = build("mllmu_forget_15_classification_text", shot_questions=2)
     assert len(questions.left_out) == 2

@@ -159,3 +159,16 @@ def test_images_are_not_held_twice(tmp_path, fresh):
     grown = pa.total_allocated_bytes() - before + tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert grown < 1.1 * len(noise) * len(people) + 200_000
+
+
+def test_celebrities_with_the_id_of_a_fictitious_person_are_noted(data, fresh):
+    """The official code would show the fictitious person as an example; ours never does."""
+
+    def edit(rows):
+        rows[0]["ID"] = "001"
+
+    change(data, "Retain_Set", edit)
+    report = validate(fresh(data))
+    assert not report.structural
+    (note,) = report.notes
+    assert note.startswith("1 ids of Retain_Set are in Full_Set, too (001)")
