@@ -1,5 +1,6 @@
 """`mllmu_hf`: any image-text-to-text model of Transformers in lmms-eval, batched, with verified adapters."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from mllmu_tasks.errors import UserError, did_you_mean, stop
 from mllmu_tasks.models.adapter import attach, read_adapter, weights_fingerprint
 from mllmu_tasks.models.engine import Engine
-from mllmu_tasks.models.journal import ImageHashes, Journal, digest, request_keys
+from mllmu_tasks.models.journal import ImageHashes, code, digest, open_journal, request_keys
 from mllmu_tasks.models.loading import DTYPES, load_model, load_processor
 from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.prefix import Prefix
@@ -176,12 +177,15 @@ class MllmuHf(lmms):
 
     def _answer(self, prompts: Sequence[tuple[str, int, Prompt]]) -> list[str]:
         keys = [key for key, _, _ in prompts]
-        run = digest([*self.identity, *keys])[:24]
-        journal = Journal(cache_folder() / "answers" / f"{run}.jsonl")
+        run = digest([*self.identity, self.device.type, code(), *keys])[:24]
+        how = {"batch_size": self.batch_size}
+        sampled = any(prompt.settings.get("do_sample") for _, _, prompt in prompts)
+        journal = open_journal(cache_folder() / "answers", run, how, sampled)
         distinct = {key: (length, prompt) for key, length, prompt in prompts}
         known = len(distinct.keys() & journal.answers.keys())
         if known:
-            said = f"mllmu_hf: continuing: {known} of {len(distinct)} answers found in {journal.file}"
+            what = "an earlier run like this one left" if known == len(distinct) else "continuing:"
+            said = f"mllmu_hf: {what} {known} of {len(distinct)} answers in {journal.file} (remove it to ask again)"
             tqdm.write(said, file=sys.stderr)
         began = time.perf_counter()
         title = f"mllmu_hf: {self.name}"
@@ -191,7 +195,7 @@ class MllmuHf(lmms):
                 journal.write(batch, self.engine.answer([distinct[key][1] for key in batch], prefix))
                 bar.update(len(batch))
                 bar.set_postfix_str(f"{self.engine.counts.tokens_decoded} tokens", refresh=False)
-        journal.close()
+        journal.finish(how | {"process": os.getpid()})
         self._report(time.perf_counter() - began)
         return [journal.answers[key] for key in keys]
 

@@ -1,9 +1,17 @@
-"""Answers are written as they come, so that an interrupted evaluation goes on where it stopped."""
+"""Answers are written as they come, so that an interrupted evaluation goes on where it stopped.
 
+They stay when all is answered: lmms-eval still has to score them and to write results, and a full disk or Ctrl-C
+there must not cost the hours before.
+"""
+
+import functools
 import hashlib
 import json
+import os
+import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +20,23 @@ from PIL import Image
 from mllmu_tasks.errors import UserError
 
 REMEMBERED = 64
+FINISHED = "finished"
+DAYS_KEPT = 30
+BYTES_KEPT = 2**30
+DAY = 24 * 3600
 
 
 class Journal:
     """The answers of one run, one JSON line each: [key of the request, answer].
 
-    file: made on the first answer, removed by `close`. Several processes may append to one file.
+    file: made on the first answer. Several processes may append to one file. finished: what `finish` noted; None
+    while questions are open.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.answers: dict[str, str] = {}
+        self.finished: dict | None = None
         self._torn = False
         if file.is_file():
             text = file.read_text(encoding="utf-8", errors="replace")
@@ -32,11 +46,29 @@ class Journal:
                     key, answer = json.loads(line)
                 except ValueError:
                     continue  # the line that was being written when the run was killed
-                self.answers[key] = answer
+                if key == FINISHED:
+                    self.finished = answer
+                else:
+                    self.answers[key] = answer
 
     def write(self, keys: Sequence[str], answers: Sequence[str]) -> None:
         """Append answers; they survive the end of this process, however it ends. Raises UserError if it fails."""
         pairs = list(zip(keys, answers, strict=True))
+        self._append(pairs)
+        self.answers.update(pairs)
+
+    def finish(self, how: Mapping[str, Any]) -> None:
+        """All is answered. how: what a later run must have in common to be answered from here."""
+        if self.finished != how:
+            self._append([(FINISHED, how)])
+            self.finished = dict(how)
+
+    def start_anew(self) -> None:
+        """Forget the answers, on the disk too."""
+        self.file.unlink(missing_ok=True)
+        self.answers, self.finished, self._torn = {}, None, False
+
+    def _append(self, pairs: Sequence[tuple[str, Any]]) -> None:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("a", encoding="utf-8") as out:
@@ -44,11 +76,48 @@ class Journal:
         except OSError as error:
             raise UserError(f"answers cannot be kept in {self.file} ({error}); set MLLMU_CACHE to a folder.") from error
         self._torn = False
-        self.answers.update(pairs)
 
-    def close(self) -> None:
-        """All is answered: the journal has done its work."""
-        self.file.unlink(missing_ok=True)
+
+def open_journal(folder: Path, run: str, how: Mapping[str, Any], sampled: bool) -> Journal:
+    """The journal of a run; `folder` is tidied first.
+
+    The answers of a finished run are those of this one if it was asked in the same way by another process: equal
+    weights, prompts, settings, code and batch size have equal greedy answers. Sampled ones are drawn anew, and so is
+    whatever one process asks twice or at two batch sizes, since it means to compare.
+    """
+    tidy(folder)
+    journal = Journal(folder / f"{run}.jsonl")
+    before = journal.finished
+    if before is not None and (sampled or before.get("process") == os.getpid() or {**before, **how} != before):
+        journal.start_anew()
+    return journal
+
+
+def tidy(folder: Path, now: float | None = None) -> None:
+    """Remove journals of the last month's before, and the oldest beyond a GiB; none of the last day."""
+    now = time.time() if now is None else now
+    size = 0
+    for file, stat in sorted(_stats(folder), key=lambda pair: pair[1].st_mtime, reverse=True):
+        size += stat.st_size
+        age = (now - stat.st_mtime) / DAY
+        if age > DAYS_KEPT or (age > 1 and size > BYTES_KEPT):
+            file.unlink(missing_ok=True)
+
+
+def _stats(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for file in folder.glob("*.jsonl"):
+        try:
+            yield file, file.stat()
+        except FileNotFoundError:  # another process tidies, too
+            continue
+
+
+@functools.cache
+def code() -> str:
+    """What computes the answers besides the weights: our own code and the libraries under it."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    libraries = (f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
+    return digest([*(file.read_bytes() for file in files), *libraries])
 
 
 class ImageHashes:

@@ -1,6 +1,7 @@
 """Answers survive whatever ends the run, and only the same request of the same model finds them again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 from adapters import make_adapter
 from asking import MIXED, SETTINGS, ask, document, picture
 
+from mllmu_tasks.models import journal
 from mllmu_tasks.models.hf import MllmuHf
-from mllmu_tasks.models.journal import ImageHashes, Journal, request_keys
+from mllmu_tasks.models.journal import ImageHashes, Journal, request_keys, tidy
 
 TESTS = Path(__file__).parents[2]
 
@@ -39,8 +41,8 @@ def interrupt_after(model, batches):
 
 def test_an_interrupted_run_goes_on_and_says_so(folders, own_cache, capsys):
     whole = ask(made(folders(), batch_size=2), MIXED)
-    assert journals(own_cache) == []
-    assert "continuing" not in capsys.readouterr().err
+    assert "answers in" not in capsys.readouterr().err
+    shutil.rmtree(own_cache)
 
     first = made(folders(), batch_size=2)
     interrupt_after(first, 2)
@@ -53,9 +55,70 @@ def test_an_interrupted_run_goes_on_and_says_so(folders, own_cache, capsys):
 
     second = made(folders(), batch_size=3)
     assert ask(second, MIXED) == whole
-    assert f"mllmu_hf: continuing: 4 of 8 answers found in {file}" in capsys.readouterr().err
+    assert f"mllmu_hf: continuing: 4 of 8 answers in {file}" in capsys.readouterr().err
     assert second.engine.counts.questions == 4
-    assert journals(own_cache) == []
+    assert journals(own_cache) == [file]
+
+
+def by_another_process(file):
+    """Make a finished journal look as if this process had not written it."""
+    file.write_text(file.read_text().replace(f'"process": {os.getpid()}', '"process": -1'))
+
+
+def test_answers_stay_until_they_are_scored_and_serve_the_same_run_again(folders, own_cache, capsys):
+    """lmms-eval scores and writes after `generate_until` has returned; what ends it there loses no answer."""
+    whole = ask(made(folders(), batch_size=2), MIXED)
+    (file,) = journals(own_cache)
+    by_another_process(file)
+    again = made(folders(), batch_size=2)
+    assert ask(again, MIXED) == whole
+    assert again.engine.counts.questions == 0
+    assert f"an earlier run like this one left 8 of 8 answers in {file}" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_asked_again_at_another_batch_size_or_in_the_same_process(folders, own_cache):
+    for size, elsewhere in ((2, True), (4, False), (4, True)):
+        model = made(folders(), batch_size=size)
+        ask(model, MIXED)
+        assert model.engine.counts.questions == 8, (size, elsewhere)
+        (file,) = journals(own_cache)
+        if elsewhere:
+            by_another_process(file)
+    other = made(folders(), batch_size=4)
+    ask(other, MIXED)
+    assert other.engine.counts.questions == 0
+
+
+def test_sampled_answers_of_a_finished_run_are_drawn_anew(folders, own_cache):
+    sampling = {**SETTINGS, "do_sample": True, "temperature": 1.0}
+    for _ in range(2):
+        model = made(folders(), batch_size=4)
+        ask(model, MIXED, sampling)
+        assert model.engine.counts.questions == 8
+        by_another_process(*journals(own_cache))
+
+
+def test_other_code_of_ours_asks_again(folders, own_cache, monkeypatch):
+    ask(made(folders(), batch_size=4), MIXED)
+    by_another_process(*journals(own_cache))
+    monkeypatch.setattr("mllmu_tasks.models.hf.code", lambda: "changed")
+    model = made(folders(), batch_size=4)
+    ask(model, MIXED)
+    assert model.engine.counts.questions == 8
+
+
+def test_old_journals_go_and_those_of_today_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "BYTES_KEPT", 250)
+    for days, name in ((0.1, "now"), (0.5, "today"), (2, "recent"), (3, "older"), (40, "ancient")):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("x" * 100)
+        os.utime(file, (0, 1e9 - days * 86400))
+    tidy(tmp_path, now=1e9)
+    assert {file.stem for file in tmp_path.iterdir()} == {"now", "today"}
+    monkeypatch.setattr(journal, "BYTES_KEPT", 150)
+    tidy(tmp_path, now=1e9)
+    assert {file.stem for file in tmp_path.iterdir()} == {"now", "today"}
+    tidy(tmp_path / "absent")
 
 
 def test_other_questions_models_adapters_or_settings_do_not_find_them(folders, own_cache, tmp_path):
@@ -160,9 +223,11 @@ def test_two_processes_may_write_one_journal(tmp_path):
     two.write(["b", "c"], ["2", "line\nbreak"])
     one.write(["d"], ["ü"])
     assert Journal(tmp_path / "a.jsonl").answers == {"a": "1", "b": "2", "c": "line\nbreak", "d": "ü"}
-    one.close()
-    two.close()
+    one.finish({"batch_size": 2})
+    assert Journal(tmp_path / "a.jsonl").finished == {"batch_size": 2}
+    two.start_anew()
     assert not (tmp_path / "a.jsonl").exists()
+    assert (two.answers, two.finished) == ({}, None)
 
 
 def test_keys_tell_where_one_part_ends():
