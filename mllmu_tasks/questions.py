@@ -81,12 +81,13 @@ def build_leaf(source: Source, leaf: Leaf, settings: Settings) -> LeafQuestions:
     """
     rng = random.Random(settings.seed)
     people, ids, left_out = _people(source, leaf)
-    shots = _draw_shots(source, leaf, settings, ids, rng)
+    shots, hidden = _showable(source, leaf, _draw_shots(source, leaf, settings, ids, rng))
+    left_out += hidden
     shown = {(person.id, question.slot) for person, question in shots}
     images = _draw_images(source, leaf, people, rng)
     shot_text = json.dumps([[person.id, question.slot] for person, question in shots])
     if leaf.modality is Modality.IMAGE:
-        source.want_images([*people, *(person for person, _ in shots)])
+        source.want_images(people)
     rows, letters_read = [], 0
     for person in people:
         unseen = _image_problem(source, leaf, person, images)
@@ -132,7 +133,8 @@ def _draw_shots(
 ) -> list[tuple[Person, Question]]:
     """The example questions in the order in which they are shown."""
     count = settings.shot_people(leaf.task)
-    if not count:
+    if not count or leaf.split is Split.REAL:
+        # The official code draws celebrities, too, finds none of them in Full_Set, and draws nothing afterwards.
         return []
     if len(ids) <= count:
         raise UserError(
@@ -140,8 +142,6 @@ def _draw_shots(
             "MLLMU_SHOTS=0 for zero-shot questions, or a smaller count."
         )
     drawn = set(rng.sample(ids, count))
-    if leaf.split is Split.REAL:
-        return []  # a celebrity is not in Full_Set, so the official code finds no examples to show
     shots = [
         (person, question)
         for person in source.people(FULL_CONFIG)
@@ -149,6 +149,18 @@ def _draw_shots(
         for question in person.of(leaf.task, leaf.modality)
     ]
     return shots[: settings.shot_questions]
+
+
+def _showable(
+    source: Source, leaf: Leaf, shots: list[tuple[Person, Question]]
+) -> tuple[list[tuple[Person, Question]], list[LeftOut]]:
+    """The examples whose image can be read, and the others: one bad image must not stop a leaf."""
+    if leaf.modality is not Modality.IMAGE:
+        return shots, []
+    source.want_images(person for person, _ in shots)
+    problems = {person.id: source.image_problem(person) for person, _ in shots}
+    hidden = [LeftOut(p.id, q.index, f"not shown as example, {problems[p.id]}") for p, q in shots if problems[p.id]]
+    return [(person, question) for person, question in shots if not problems[person.id]], hidden
 
 
 def _draw_images(source: Source, leaf: Leaf, people: list[Person], rng: random.Random) -> dict[str, int]:

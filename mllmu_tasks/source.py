@@ -93,14 +93,17 @@ class Source:
         return self._store(person.config).count(person.row)
 
     def image(self, person: Person, index: int = 0) -> Image.Image:
-        """RGB. Raises UserError naming config and row if it cannot be read."""
-        return self._store(person.config).picture(person.row, index)
+        """RGB. Raises UserError naming person, config and row if it cannot be read."""
+        try:
+            return self._store(person.config).picture(person.row, index)
+        except UserError as error:
+            raise UserError(f"person {person.id}: {error}") from error
 
     def image_bytes(self, person: Person, index: int = 0) -> bytes:
         return self._store(person.config).encoded(person.row, index)
 
-    def image_problem(self, person: Person, index: int = 0) -> str | None:
-        return self._store(person.config).problem(person.row, index)
+    def image_problem(self, person: Person, index: int = 0, *, decode: bool = False) -> str | None:
+        return self._store(person.config).problem(person.row, index, decode=decode)
 
     def image_of_row(self, config: str, row: int, index: int = 0) -> Image.Image:
         return self._store(config).picture(row, index)

@@ -95,7 +95,7 @@ def _images(source: Source, people: tuple[Person, ...], structural: list[str]) -
             if not count:
                 found.append(Defect(person.config, person.id, "image", "there is none"))
             for index in range(count):
-                if problem := source.image_problem(person, index):
+                if problem := source.image_problem(person, index, decode=True):
                     found.append(Defect(person.config, person.id, f"image {index}", problem))
     except UserError as error:
         structural.append(str(error))

@@ -100,6 +100,30 @@ def test_what_cannot_be_scored_is_left_out_counted_and_named(data, fresh):
     assert [row["question_index"] for row in questions.rows if row["person"] == "C001"] == [1]
 
 
+def test_an_example_whose_image_is_unreadable_is_left_out_and_counted(data, fresh):
+    """Its image in forget_15 can be read, so this person is asked about like the others."""
+    shown = build("mllmu_forget_15_cloze_image").shots
+
+    def spoil(rows):
+        for row in rows:
+            if row["ID"] == shown[0]:
+                row["image"] = {"bytes": row["image"]["bytes"][:-40], "path": None}
+
+    change(data, "Full_Set", spoil)
+    source = fresh(data)
+    questions = build("mllmu_forget_15_cloze_image", source)
+    assert questions.shots == shown[1:]
+    assert shown[0] in {row["person"] for row in questions.rows}
+    facts = questions.facts(source, Settings())
+    assert facts["left_out"] == {"not shown as example, unreadable image": 2, "shown as example": 2}
+    assert facts["left_out_named"][0].startswith(f"{shown[0]}[0]: not shown as example, unreadable image")
+    assert build("mllmu_forget_15_cloze_text", source).shots == shown
+
+
+def test_a_small_set_of_celebrities_needs_no_examples():
+    assert len(build("mllmu_real_cloze_text", shots=(12, 50)).rows) == 24
+
+
 def test_forget_people_without_a_test_row_are_named_and_the_rest_is_scored(data, fresh):
     gone = MINI.people("forget_15")[0].id
     change(data, "Test_Set", lambda rows: [row for row in rows if row["ID"] != gone])

@@ -35,9 +35,9 @@ def test_unknown_data_names_the_remedy(spec, remedy):
         open_source(spec).people("Full_Set")
 
 
-def encoded(image: Image.Image, form: str) -> bytes:
+def encoded(image: Image.Image, form: str, **options) -> bytes:
     out = io.BytesIO()
-    image.save(out, form)
+    image.save(out, form, **options)
     return out.getvalue()
 
 
@@ -52,14 +52,49 @@ def test_every_mode_becomes_rgb(data, fresh, mode, form):
     assert (image.mode, image.size) == ("RGB", (8, 6))
 
 
-@pytest.mark.parametrize("bad", [b"no image", b"", None])
-def test_an_unreadable_image_is_named_and_never_shown(data, fresh, bad):
-    change(data, "Full_Set", lambda rows: rows[3].update(image={"bytes": bad, "path": None}))
+NOISE = Image.effect_noise((64, 64), 50).convert("RGB")
+JPEG, PNG, GIF, PROGRESSIVE = (
+    encoded(NOISE, "JPEG"),
+    encoded(NOISE, "PNG"),
+    encoded(NOISE, "GIF"),
+    encoded(NOISE, "JPEG", progressive=True),
+)
+WITH_THUMBNAIL = JPEG[:2] + b"\xff\xe1" + (len(JPEG) + 2).to_bytes(2, "big") + JPEG + JPEG[2:]
+UNREADABLE = {
+    "no image": b"no image",
+    "empty": b"",
+    "null": None,
+    **{
+        f"{name} cut at {part}": whole[: int(len(whole) * part)]
+        for name, whole in (("jpeg", JPEG), ("png", PNG), ("gif", GIF), ("progressive", PROGRESSIVE))
+        for part in (0.3, 0.9)
+    },
+    "jpeg with the end of its thumbnail only": WITH_THUMBNAIL[:-200],
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_an_unreadable_image_is_named_and_never_shown(data, fresh, name):
+    change(data, "Full_Set", lambda rows: rows[3].update(image={"bytes": UNREADABLE[name], "path": None}))
     source = fresh(data)
     person = source.people("Full_Set")[3]
     assert source.image_problem(person)
-    with pytest.raises(UserError, match="Full_Set, row 3"):
+    assert source.image_problem(person, decode=True)
+    with pytest.raises(UserError, match=r"person 004: Full_Set, row 3") as raised:
         source.image(person)
+    assert "0x" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "whole", [JPEG, PNG, GIF, PROGRESSIVE, WITH_THUMBNAIL, JPEG + b"behind", JPEG[:-2], encoded(NOISE, "WEBP")]
+)
+def test_whole_images_pass_however_they_end(data, fresh, whole):
+    change(data, "Full_Set", lambda rows: rows[3].update(image={"bytes": whole, "path": None}))
+    source = fresh(data)
+    person = source.people("Full_Set")[3]
+    assert source.image_problem(person) is None
+    assert source.image_problem(person, decode=True) is None
+    assert source.image(person).size == (64, 64)
 
 
 def test_training_rows_find_their_person_by_metadata_id_column_or_face(data, fresh):
