@@ -55,7 +55,7 @@ def write_benchmark(folder: Path, people: int, size: int) -> None:
         (REAL_CONFIG, [f"C{n:03d}" for n in range(CELEBRITIES)], REAL_CONFIG),
     ):
         mini = pq.read_table(data_folder() / source)
-        table = mini.take([n % len(mini) for n in range(len(chosen))])
+        table = mini.take([int(name.lstrip("C")) % len(mini) for name in chosen])  # equal ids, equal people
         pictures = [{"bytes": data, "path": None} for data in jpegs(len(chosen), size)]
         column = "images" if "images" in mini.column_names else "image"
         values = [[picture] for picture in pictures] if column == "images" else pictures

@@ -1,7 +1,7 @@
 """The typed records that leave `source.py`: a person, and the questions about that person."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mllmu_tasks.benchmark import Modality, Task
 
@@ -59,6 +59,16 @@ class Person:
     def of(self, task: Task, modality: Modality) -> Iterator[Question]:
         """Questions of one task and modality, in stored order, defective ones included."""
         return (q for q in self.questions if q.task is task and q.modality is modality)
+
+
+def sharing(person: Person, twin: Person) -> Person:
+    """An equal person that shares what is equal with a twin from another config: `retain_N` repeats `Full_Set`."""
+    if person is twin:
+        return person
+    questions = twin.questions if person.questions == twin.questions else person.questions
+    if person.biography_text == twin.biography_text:
+        return replace(person, questions=questions, biography=twin.biography, biography_text=twin.biography_text)
+    return replace(person, questions=questions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,10 @@ class LeafQuestions:
         }
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4)
 def leaf_questions(leaf: Leaf, settings: Settings) -> LeafQuestions:
-    """The questions of a leaf under the given settings; built once a process."""
+    """The questions of a leaf under the given settings. The last few are kept: to lay them out again is cheap, and
+    the rows of all leaves would take more memory than the people they are about."""
     return build_leaf(open_source(settings.data), leaf, settings)
 
 

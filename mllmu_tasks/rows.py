@@ -7,6 +7,7 @@ carries its `defect` and is counted later. Nothing is guessed: an answer that fi
 import json
 import re
 from collections.abc import Iterator, Mapping
+from sys import intern
 from typing import Any
 
 from mllmu_tasks.benchmark import Modality, Task
@@ -72,7 +73,7 @@ def _classification(where: str, stored: object, oddities: list) -> Iterator[Ques
             place = f"{where}, {name}[{slot}]"
             options = _options(place, entry.get("Options"))
             answer = _text(place, "Correct_Answer", entry.get("Correct_Answer"))
-            text = _text(place, "Question", entry.get("Question"))
+            text = intern(_text(place, "Question", entry.get("Question")))
             letter, defect = gold_letter(answer, options)
             if not text.strip():
                 defect = "the question is empty"
@@ -117,7 +118,7 @@ def _options(place: str, stored: object) -> tuple[tuple[str, str | None], ...]:
     for letter, text in stored.items():
         if text is not None and not isinstance(text, str):
             raise UserError(f"{place}: option {letter} is {type(text).__name__}, not a text.")
-        options.append((str(letter).strip().upper(), text))
+        options.append((str(letter).strip().upper(), text if text is None else intern(text)))
     return tuple(options)
 
 
@@ -130,8 +131,8 @@ def _open(where: str, task: Task, stored: object, oddities: list) -> Iterator[Qu
         if modality is None:
             oddities.append((f"{name}[{slot}]", f"unknown Type {entry.get('Type')!r}; known: {', '.join(TYPES)}"))
             continue
-        text = _text(place, "Question", entry.get("Question"))
-        gold = _text(place, "Ground_Truth", entry.get("Ground_Truth"))
+        text = intern(_text(place, "Question", entry.get("Question")))
+        gold = intern(_text(place, "Ground_Truth", entry.get("Ground_Truth")))
         defect = None
         if not text.strip():
             defect = "the question is empty"

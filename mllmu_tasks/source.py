@@ -16,7 +16,7 @@ from PIL import Image
 from mllmu_tasks.benchmark import FULL_CONFIG
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.images import ImageStore
-from mllmu_tasks.people import Defect, Person, TrainingRow
+from mllmu_tasks.people import Defect, Person, TrainingRow, sharing
 from mllmu_tasks.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person, person_id
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[\w][\w.-]*")
@@ -55,6 +55,7 @@ class Source:
         self._files: dict[str, list[Path]] = {}
         self._people: dict[str, tuple[Person, ...]] = {}
         self._by_id: dict[str, dict[str, Person]] = {}
+        self._known: dict[str, Person] = {}
         self._defects: dict[str, tuple[Defect, ...]] = {}
         self._stores: dict[str, ImageStore] = {}
         self._training: dict[str, tuple[TrainingRow, ...]] = {}
@@ -134,7 +135,7 @@ class Source:
         stored = (row for part in table.to_batches(max_chunksize=SLICE) for row in part.to_pylist())
         for position, row in enumerate(stored):
             person, oddities = parse_person(config, position, row)
-            people.append(person)
+            people.append(sharing(person, self._known.setdefault(person.id, person)))
             defects += [Defect(config, person.id, where, problem) for where, problem in oddities]
             defects += [
                 Defect(config, person.id, f"{q.task} {q.modality} question {q.index}", q.defect)

@@ -77,3 +77,14 @@ def test_seconds_and_memory_of_the_benchmark_script(folders):
     assert found["questions"] > 8000
     assert found["seconds"] < 10  # a second or so on an idle core
     assert found["grown"] < 150_000_000
+
+
+def test_configs_that_repeat_people_share_them(folders):
+    source = open_source(folders(100))
+    everyone = source.by_id("Full_Set")
+    for person in source.people("retain_95"):
+        assert person.config == "retain_95"
+        assert person.questions is everyone[person.id].questions
+        assert person.biography is everyone[person.id].biography
+    other = source.people("Test_Set")[0]
+    assert other.questions != everyone[other.id].questions
