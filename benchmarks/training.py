@@ -204,13 +204,14 @@ def measure(names: list[str], steps: int, batch: int) -> dict[str, list[Seconds]
             fit(trainer, config, resume)
 
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+        start = f"{folder}/model"
+        model.save_pretrained(start)
+        processor.save_pretrained(start)
 
         def contestant() -> None:
             name = threading.current_thread().name
-            flags = ["--method", name.removeprefix("bare_"), "--model_name_or_path", folder, "--data", "mini"]
-            flags += ["--forget_ratio", "15", "--output_dir", f"{folder}/{name}", "--max_steps", str(steps)]
+            flags = ["--method", name.removeprefix("bare_"), "--model_name_or_path", start, "--data", "mini"]
+            flags += ["--forget_ratio", "15", "--output_dir", f"{folder}/runs/{name}", "--max_steps", str(steps)]
             flags += ["--per_device_train_batch_size", str(batch), "--save_strategy", "no", "--use_cpu"]
             flags += ["--disable_tqdm", "true"]
             run.unlearn(parse(UnlearnConfig, flags))
