@@ -12,6 +12,7 @@ from mllmu_unlearn import methods
 from mllmu_unlearn.adapters import Lora
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.methods._supervised import WEIGHTS, Supervised
+from mllmu_unlearn.numbers import check_numbers, checked_hyper_parameters
 from mllmu_unlearn.parse import id_list, json_object, parse
 
 __all__ = ["FinetuneConfig", "UnlearnConfig", "parse"]
@@ -70,7 +71,6 @@ class _TrainConfig(TrainingArguments):
     logging_nan_inf_filter: bool = _option(False, "Hide losses that are not finite; ours stop the run instead.")
     save_strategy: str = _option("epoch", "Checkpoints: epoch, steps or no.")
     save_total_limit: int | None = _option(1, "Checkpoints to keep.")
-    report_to: str | None = _option("none", "Trackers, such as tensorboard or wandb; in YAML also a list.")
     train_sampling_strategy: str | None = _option(
         None, "group_by_length: batches of like length; random. Default: the first, official random."
     )
@@ -119,8 +119,7 @@ class _TrainConfig(TrainingArguments):
             self.activation_checkpointing, self.gradient_checkpointing = self.gradient_checkpointing, None
         if self.train_sampling_strategy is None:
             self.train_sampling_strategy = "random" if official else "group_by_length"
-        if self.length_step < 1:
-            raise UserError(f"length_step is {self.length_step}; it must be 1 or more.")
+        check_numbers(self)
         self._one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "group_by_length"))
         self._resume()
         try:
@@ -196,7 +195,7 @@ class UnlearnConfig(_TrainConfig):
                 raise UserError(f"method '{self.method}' has no '{name}'.{did_you_mean(name, known)}")
         if self.protocol == "official":
             given = {**kind.official.hyper_parameters, **given}
-        method = kind(**given)
+        method = kind(**checked_hyper_parameters(kind, given))
         self.hyper_parameters = {f.name: getattr(method, f.name) for f in fields(method)}
         return method
 

@@ -4,13 +4,13 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
-import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.strict_yaml import load, read_text
 from mllmu_unlearn import methods
 
 T = TypeVar("T")
@@ -48,8 +48,8 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
     names = {action.dest for action in parser._actions}
     for key in values:
         _known(key, names, method, f"'{key}' in {file}")
-    structured = {k: v for k, v in values.items() if isinstance(v, list | dict) and k != IDS}
-    scalars = [t for k, v in values.items() if k not in structured and v is not None for t in _flag(k, v)]
+    structured = {k: v for k, v in values.items() if isinstance(v, list | dict) and _takes(types, k, type(v))}
+    scalars = [t for k, v in values.items() if k not in structured and v is not None for t in _flag(k, v, file)]
     parser.set_defaults(**dict.fromkeys(names, _UNSET))
     space, rest = parser.parse_known_args(_bare(parser, [*scalars, *tokens]))
     for token in rest:
@@ -70,7 +70,7 @@ def id_list(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
     file = Path(text)
-    content = file.read_text(encoding="utf-8") if file.is_file() else text
+    content = read_text(file, f"the file of ids '{file}'") if file.is_file() else text
     ids = tuple(dict.fromkeys(content.replace(",", " ").split()))
     if not ids:
         raise UserError("forget_ids names nobody.")
@@ -115,12 +115,7 @@ def _take(tokens: list[str], flag: str) -> tuple[str | None, list[str]]:
 
 
 def _read(file: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UserError(f"cannot read --config {file}: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    values = load(read_text(Path(file), f"--config {file}"), f"--config {file}") or {}
     if not isinstance(values, dict):
         raise UserError(f"{file} holds no `key: value` lines.")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
@@ -134,9 +129,18 @@ def _read(file: str) -> dict[str, Any]:
     return values
 
 
-def _flag(key: str, value: Any) -> list[str]:
+def _takes(types: Sequence[type], key: str, kind: type) -> bool:
+    """Whether a flag is declared to hold a list or a mapping itself."""
+    declared = {name: str(hint) for cls in types for name, hint in get_type_hints(cls).items()}
+    return kind.__name__ in declared.get(key, "")
+
+
+def _flag(key: str, value: Any, file: str | None) -> list[str]:
+    """A YAML value as on the command line; a list has commas between there."""
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, list | dict) for v in value)):
+        raise UserError(f"'{key}' in {file} holds a {type(value).__name__}; it takes one value.")
     if isinstance(value, list):
-        value = ",".join(value)
+        value = ",".join(map(str, value))
     return [f"--{key}", str(value).lower() if isinstance(value, bool) else str(value)]
 
 

@@ -7,8 +7,7 @@ from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
+from mllmu_tasks import strict_yaml
 from mllmu_tasks.benchmark import RATIOS, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.results.rules import RULE_METRICS, Bound, Rule, checked
@@ -29,17 +28,6 @@ class Policy:
     source: str = ""
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that does not let a second key of the same name silently replace the first."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def default_text() -> str:
     """The default policy, to read or to start a file from."""
     return (files("mllmu_tasks.results") / "default_policy.yaml").read_text(encoding="utf-8")
@@ -49,19 +37,12 @@ def load_policy(path: Path | None) -> Policy:
     """The policy of a file, or the default one. Raises UserError."""
     if path is None:
         return parse_policy(default_text(), "default policy")
-    try:
-        return parse_policy(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the policy '{path}' cannot be read ({error}).") from error
+    return parse_policy(strict_yaml.read_text(path, f"the policy '{path}'"), str(path))
 
 
 def parse_policy(text: str, source: str) -> Policy:
     """Raises UserError for anything that is not understood, naming the place."""
-    try:
-        data = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise UserError(f"{source} is no valid YAML: {' '.join(str(error).split())}") from error
-    data = _mapping(data, KEYS, source)
+    data = _mapping(strict_yaml.load(text, source), KEYS, source)
     if data.get("format", FORMAT) != FORMAT:
         raise UserError(f"{source}: format {data['format']} is not known; this version reads format {FORMAT}.")
     given = data.get("rules")

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn import methods
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
+from mllmu_unlearn.numbers import checked_hyper_parameters
 
 BASE = ["--model_name_or_path", "m", "--output_dir", "o"]
 NPO = [*BASE, "--method", "npo", "--forget_ratio", "5"]
@@ -83,6 +85,27 @@ def test_yaml_first_then_flags(tmp_path):
     assert config.lr_scheduler_kwargs == {"num_cycles": 2}
 
 
+def test_lists_in_yaml_are_values_with_commas(tmp_path):
+    file = write(tmp_path, "modalities: [image, text]\nlora_target: [language, projector]\nreport_to: [tensorboard]")
+    config = unlearn("--config", file)
+    assert config.modality_set == ("image", "text")
+    assert config.lora.targets == ("language", "projector")
+    assert config.report_to == ["tensorboard"]
+
+
+@pytest.mark.parametrize("flag", ["--config", "--forget_ids"])
+def test_files_that_are_no_text(tmp_path, flag):
+    file = tmp_path / "file"
+    file.write_bytes(b"method: npo # \xfcber")
+    with pytest.raises(UserError, match=r"UTF-8 \(byte 14\)"):
+        parse(UnlearnConfig, [*BASE, "--method", "npo", "--forget_ids", "009", flag, str(file)])
+
+
+def test_a_whole_number_is_a_float_and_a_float_no_whole_number():
+    made = checked_hyper_parameters(methods.get("npo"), {"beta": 1})
+    assert repr(made["beta"]) == "1.0"
+
+
 def test_hyper_parameters_as_json():
     assert unlearn("--hyper_parameters", json.dumps({"beta": 2.0}), "--gamma", "3").hyper_parameters == {
         "beta": 2.0,
@@ -104,7 +127,15 @@ def test_ids_from_a_file(tmp_path):
         ("forget_ids: [009, 032, 073]", "the number 26 .* quote the ids"),
         ("forget_ids: 32", "quote the ids"),
         ("lerning_rate: 1", "'lerning_rate' .*Did you mean 'learning_rate'"),
-        ("[1, 2", "is no YAML"),
+        ("[1, 2", "is no valid YAML"),
+        ("method: npo\nmethod: kl_min", "'method' is there twice"),
+        ("lora_target: [1, 2]", "unknown lora_target '1'"),
+        ("lora_target: {language: 1}", "'lora_target' .* holds a dict; it takes one value"),
+        ("forget_ids: [[a]]", "holds the number|quote the ids|takes one value"),
+        ("learning_rate: {a: 1}", "'learning_rate' .* takes one value"),
+        ("seed: [1, 2]", "seed"),
+        ("beta: [1, 2]\nmethod: npo", "beta"),
+        ("save_strategy: [epoch, no]", "epoch,"),
         ("just text", "no `key: value`"),
         ("dry_run: perhaps", "dry_run"),
     ],
@@ -120,7 +151,7 @@ def test_bad_yaml(tmp_path, text, message):
         (["--lerning_rate", "1"], "Did you mean 'learning_rate'"),
         (["--learning_rate", "fast"], "learning_rate"),
         (["--forget_ids", "009"], "not both"),
-        (["--config", "absent.yaml"], "cannot read --config absent.yaml"),
+        (["--config", "absent.yaml"], "--config absent.yaml cannot be read"),
         (["--config"], "needs a value"),
         (["--modalities", "image,sound"], "modalities 'sound'"),
         (["--dtype", "fp16"], "dtype 'fp16'"),
@@ -131,6 +162,17 @@ def test_bad_yaml(tmp_path, text, message):
         (["--hyper_parameters", "beta"], "no JSON object"),
         (["--hyper_parameters", '{"bata": 1}'], "Did you mean 'beta'"),
         (["--system_prompt", "x"], "prompting"),
+        (["--hyper_parameters", '{"beta": "x"}'], "beta of method 'npo' is 'x'; it must be of type float"),
+        (["--hyper_parameters", '{"beta": true}'], "beta of method 'npo' is True"),
+        (["--hyper_parameters", '{"beta": NaN}'], "beta of method 'npo' is nan"),
+        (["--learning_rate", "-1"], "learning_rate is -1.0; it must be a number, 0 or more"),
+        (["--learning_rate", "nan"], "learning_rate is nan"),
+        (["--learning_rate", "inf"], "learning_rate is inf"),
+        (["--num_train_epochs", "0"], "num_train_epochs is 0.0; it must be a number, above 0"),
+        (["--per_device_train_batch_size", "0"], "per_device_train_batch_size is 0"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0"),
+        (["--weight_decay", "-0.1"], "weight_decay is -0.1"),
+        (["--cache_gb", "-1"], "cache_gb is -1.0"),
         (["--push_to_hub"], "push_to_hub"),
         (["stray"], "'stray'"),
         (["--save_strategy", "never"], "never"),
