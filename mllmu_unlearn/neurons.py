@@ -140,7 +140,7 @@ def measure(
 
 
 def attribution(context: "Context", side: str, names: Mapping[str, str], batches: int) -> dict[str, torch.Tensor]:
-    """Mean |a dL/da| of each neuron over `batches` batches of the side, evenly spaced; L is the mean nll of a batch.
+    """Mean |a dL/da| of each neuron over `batches` batches of four, evenly spaced; L is the nll of a batch.
 
     In the language part only over the positions that predict answer tokens. names: as in `measure`.
     """
@@ -155,8 +155,7 @@ def attribution(context: "Context", side: str, names: Mapping[str, str], batches
         caught[name] = values
 
     context.model.eval()
-    size = context.config.per_device_train_batch_size
-    for batch in context.batches(side, size, at_most=batches * size):
+    for batch in context.batches(side, 4, at_most=batches * 4):
         with torch.enable_grad(), _inputs(context, names, take):
             logits = forward(context.model, batch)
             mean_nll(logits, batch["labels"]).backward()

@@ -34,7 +34,8 @@ class MaskedMethod(Method):
         return adapters.of_part(model, self.modules)
 
     def batches(self, context, side):
-        return context.batches(side, context.config.per_device_train_batch_size, at_most=self.at_most)
+        """As large as in MMUnlearner's code, for squares depend on it; the same for any number of processes."""
+        return context.batches(side, 4, at_most=self.at_most)
 
     def weights(self, context) -> list[str]:
         """Names of the weights that compete for the mask; the model is where gradients are wanted."""

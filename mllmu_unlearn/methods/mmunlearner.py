@@ -52,6 +52,7 @@ class MMUnlearner(MaskedMethod):
         inner = {name for name in names if name.removeprefix("base_model.model.").startswith(language)}
         with saliency.training(model, names):
             forget = saliency.fisher(model, names, self.batches(context, "forget"))
+            forget = {name: value.cpu() for name, value in forget.items()}  # room for the other one
             kept = saliency.fisher(model, names, self.batches(context, "retain"))
             if "text" not in context.config.modality_set:
                 self.add_text(context, model, kept, inner)

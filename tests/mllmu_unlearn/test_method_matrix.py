@@ -177,3 +177,14 @@ def test_a_prompt_changes_no_weights(bases, data, tmp_path):
     out = run.unlearn(parse(UnlearnConfig, [*argv, "--output_dir", str(tmp_path / "out"), "--use_cpu"]))
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "unlearning.yaml"]
     assert yaml.safe_load((out / "unlearning.yaml").read_text())["system_prompt"]
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_dry_run_names_the_work(method, unlearned, monkeypatch, capsys):
+    monkeypatch.setattr(run.models, "load_model", None)
+    out, *_ = unlearned(method, "llava", "--dry_run")
+    shown = capsys.readouterr().out
+    assert methods.get(method).formula in shown
+    assert "forget, 17 retain" in shown
+    assert ("trained 0 " in shown) == (not methods.get(method).trains)
+    assert not out.exists()

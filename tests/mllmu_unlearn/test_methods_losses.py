@@ -1,16 +1,18 @@
 """Losses of the field's methods against plain arithmetic on fixed logits: value, sign, no gradient where unscored."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from fixed_logits import LABELS, answers, fixed, mean_nll, probability, sides_of, terms
+from fixed_logits import LABELS, answers, fixed, mean_nll, probability, side_of, sides_of, terms
 
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import losses
 from mllmu_unlearn.losses import IGNORED
-from mllmu_unlearn.methods import get
+from mllmu_unlearn.methods import get, names
 from mllmu_unlearn.methods._refusals import REFUSALS
+from mllmu_unlearn.side import Reference
 
 NLL = mean_nll(fixed())
 TOKENS = [p for row in answers(fixed()) for p in row]
@@ -60,6 +62,62 @@ def test_the_dual_variable_waits_and_stays_at_least_zero():
     assert (again.dual, again.steps) == (0.5, 8)
     with pytest.raises(UserError, match="pdu needs --epsilon"):
         get("pdu")()
+
+
+LOSSES = [name for name in names() if get(name).trains]
+FORGETTING = {"idk", "dpo", "altpo", "llmu", "pdu", "rmu", "smfa", "retain_finetune", "task_vector"}
+"""Whose forget term is about something else than the likelihood of the forget answers; tested by themselves."""
+
+
+def every_side(name: str):
+    """(method, sides with logits of their own) of any registered method that trains on likelihoods."""
+    method = get(name)(**({"epsilon": 0.1} if name == "pdu" else {}))
+    sides = ("anchor", "idk_text", "keep_text") if name == "smfa" else method.sides
+    sides = [side for side in sides if side != "biographies"]
+    made = {}
+    for seed, side in enumerate(sides):
+        logits, hidden = fixed(requires_grad=True, seed=seed), {}
+        reference = Reference(fixed(seed=seed + 10), losses.sequence_logprobs(fixed(seed=seed + 10), LABELS))
+        if method.hidden_layers():
+            method.target = torch.ones(4, dtype=torch.float64)
+            hidden = dict.fromkeys(method.hidden_layers(), logits)
+            reference = Reference(hidden=dict.fromkeys(method.hidden_layers(), fixed(seed=seed + 10)))
+        made[side] = replace(side_of(logits, reference), hidden=hidden)
+    return method, made
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_finite_in_float64_and_blind_to_unscored_positions(name):
+    method, sides = every_side(name)
+    terms = method.terms(sides)
+    assert set(terms) <= set(sides)
+    assert all(term.shape == () and torch.isfinite(term) for term in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    moved = 0
+    for side in sides.values():
+        if side.logits.grad is not None:
+            assert side.logits.grad.dtype is torch.float64
+            assert side.logits.grad[LABELS == IGNORED].abs().max() == 0
+            moved += side.logits.grad.abs().sum()
+    assert moved > 0
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in FORGETTING])
+def test_every_forget_term_lowers_the_likelihood_of_the_answers(name):
+    method, sides = every_side(name)
+    method.terms(sides)["forget"].backward()
+    logits = sides["forget"].logits
+    after = losses.token_logprobs((logits - 1e-3 * logits.grad).detach(), LABELS).sum()
+    assert after < losses.token_logprobs(logits.detach(), LABELS).sum()
+
+
+@pytest.mark.parametrize("name", ["salun", "mmunlearner", "smfa"])
+def test_masked_and_sculpted_methods_minimise_likelihoods(name):
+    method, sides = every_side(name)
+    made = {side: term.item() for side, term in method.terms(sides).items()}
+    signs = {"forget": -1.0}
+    expected = {side: signs.get(side, 1.0) * mean_nll(fixed(seed=seed)) for seed, side in enumerate(sides)}
+    assert made == pytest.approx(expected)
 
 
 @pytest.fixture(params=["simnpo", "undial", "wga", "satimp", "ceu", "scrub", "task_vector"])

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
 from tiny_models import FAMILIES, save
 from tiny_parts import WORDS
@@ -108,9 +109,9 @@ def logits(model) -> torch.Tensor:
         return model.eval()(**inputs(model)).logits
 
 
-def zeroed(base, tensors: dict[str, torch.Tensor]):
+def zeroed(base, tensors: dict[str, torch.Tensor], dtype=torch.float32):
     """The plain model with the columns zeroed that the adapter's vectors switch off."""
-    model = AutoModelForImageTextToText.from_pretrained(base)
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype)
     for name, vector in tensors.items():
         module = model.get_submodule(name.removeprefix("base_model.model.").removesuffix(".ia3_l"))
         module.weight.data[:, vector[0] == 0] = 0
@@ -145,6 +146,15 @@ def test_the_adapter_equals_the_zeroed_model(base, prune, tmp_path, method, more
     assert torch.equal(logits(linked), expected)
 
 
+def test_half_precision_is_exact_too(bases, prune):
+    out = prune("manu", bases["llava"], "--percent", "10", "--dtype", "bfloat16")
+    tensors = load_file(out / "adapter_model.safetensors")
+    assert {t.dtype for t in tensors.values()} == {torch.float32}
+    plain = AutoModelForImageTextToText.from_pretrained(bases["llava"], dtype=torch.bfloat16)
+    expected = logits(zeroed(bases["llava"], tensors, torch.bfloat16))
+    assert torch.equal(logits(PeftModel.from_pretrained(plain, str(out))), expected)
+
+
 def test_manu_prunes_the_wanted_share_of_each_tower(bases, prune):
     tensors = load_file(prune("manu", bases["llava"], "--percent", "25") / "adapter_model.safetensors")
     for part in ("language_model", "vision_tower"):
@@ -155,18 +165,18 @@ def test_manu_prunes_the_wanted_share_of_each_tower(bases, prune):
 
 
 def test_mip_scores_equal_a_direct_computation(bases, data, tmp_path, monkeypatch):
-    """By autograd on the hidden units of the last layer: with one sample a batch nothing is padded."""
+    """By autograd on the hidden units of the last layer, at the positions that predict answers."""
     seen = {}
     attribution = neurons.attribution
 
     def remember(context, side, names, batches):
         seen["scores"] = attribution(context, side, names, batches)
-        seen["batches"] = list(context.batches(side, 1, at_most=2))
+        seen["batches"] = list(context.batches(side, 4, at_most=8))
         return seen["scores"]
 
     monkeypatch.setattr(neurons, "attribution", remember)
     argv = ["--method", "mip_prune", "--model_name_or_path", str(bases["llava"]), "--data", str(data), "--batches", "2"]
-    argv += ["--forget_ratio", "5", "--per_device_train_batch_size", "1", "--modalities", "text", "--use_cpu"]
+    argv += ["--forget_ratio", "5", "--modalities", "text", "--use_cpu"]
     run.unlearn(parse(UnlearnConfig, [*argv, "--output_dir", str(tmp_path / "out")]))
     model = AutoModelForImageTextToText.from_pretrained(bases["llava"]).eval()
     name = "model.language_model.layers.1.mlp.down_proj"
@@ -176,9 +186,10 @@ def test_mip_scores_equal_a_direct_computation(bases, data, tmp_path, monkeypatc
         handle = model.get_submodule(name).register_forward_pre_hook(lambda m, args, to=caught: to.append(args[0]))
         logits = model(**{k: v for k, v in batch.items() if k not in ("labels", "keep", "index", "padding")}).logits
         handle.remove()
-        loss = torch.nn.functional.cross_entropy(logits[0, batch["keep"]], batch["labels"][0])
+        scored = batch["labels"] != -100
+        loss = torch.nn.functional.cross_entropy(logits[:, batch["keep"]][scored], batch["labels"][scored])
         (gradient,) = torch.autograd.grad(loss, caught[0])
-        expected = expected + (caught[0] * gradient)[0, batch["keep"]].abs().mean(0) / 2
+        expected = expected + (caught[0] * gradient)[:, batch["keep"]][scored].abs().mean(0) / 2
     assert torch.allclose(seen["scores"][name], expected.detach(), rtol=1e-4, atol=1e-9)
     assert set(seen["scores"]) == {name, name.replace("1", "0")}
 

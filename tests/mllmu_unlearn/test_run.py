@@ -3,8 +3,6 @@
 import copy
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -406,28 +404,6 @@ def test_the_evaluation_side_takes_the_folders(flags, checkpoint, tmp_path):
     assert read_adapter(prompt).system_prompt == record_of(prompt)["system_prompt"]
     with pytest.raises(UserError, match="full model"):
         read_adapter(merge(out, tmp_path / "merged"))
-
-
-def test_two_processes_equal_one(flags, tmp_path):
-    """The real command line under torchrun; accelerate's launcher would silently start one process on a CPU."""
-    common = ("--lora_dropout", "0", "--keep_checkpoints", *STEPS)
-    one = unlearn(flags, "kl_min", *common)
-    argv = flags("--method", "kl_min", "--forget_ratio", "5", *common, "--output_dir", str(tmp_path / "two"))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "mllmu_unlearn.cli.main"]
-    command = [sys.executable, *launch, "unlearn", *argv, "--per_device_train_batch_size", "2"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    stamp = json.loads((tmp_path / "two.checkpoints" / "run.json").read_text())
-    assert stamp["batch"] == [2, 1, 2]
-    logs = [
-        json.loads((folder / "trainer_state.json").read_text())["log_history"]
-        for folder in (tmp_path / f"{n}.checkpoints" / "checkpoint-4" for n in ("out", "two"))
-    ]
-    for first, second in zip(*logs, strict=True):
-        for name in ("loss", "loss_forget", "loss_retain"):
-            assert first[name] == pytest.approx(second[name], rel=1e-4, abs=1e-6)
-    mine, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (one, tmp_path / "two"))
-    assert all(torch.allclose(mine[name], theirs[name], atol=1e-5) for name in mine)
 
 
 def test_a_method_may_bring_its_own_adapter_and_edit_in_closed_form(flags, checkpoint, monkeypatch):

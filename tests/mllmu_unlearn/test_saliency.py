@@ -282,3 +282,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(unlearn, tmp_path, monkeyp
     one, two = load_file(whole / file), load_file(again / file)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(("method", "more"), [*RESUMED[:2], RESUMED[3]])
+def test_half_precision(unlearn, method, more):
+    out = unlearn(method, *more, "--dtype", "bfloat16")
+    (file,) = out.glob("*.safetensors")
+    tensors = load_file(file)
+    assert {t.dtype for t in tensors.values()} <= {torch.bfloat16, torch.float32, torch.int32}
+    assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
+    with pytest.raises(UserError, match="float16"):
+        unlearn("mmunlearner", "--dtype", "float16", out="other")
