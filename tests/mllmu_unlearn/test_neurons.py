@@ -93,7 +93,15 @@ def base(request, bases):
 def prune(data, tmp_path):
     def make(method: str, base, *more: str):
         argv = ["--method", method, "--model_name_or_path", str(base), "--data", str(data), "--forget_ratio", "5"]
-        argv += ["--output_dir", str(tmp_path / "out"), "--use_cpu", "--disable_tqdm", "true", *more]
+        argv += [
+            "--output_dir",
+            str(tmp_path / "out"),
+            "--overwrite_output_dir",
+            "--use_cpu",
+            "--disable_tqdm",
+            "true",
+            *more,
+        ]
         return run.unlearn(parse(UnlearnConfig, argv))
 
     return make

@@ -32,7 +32,16 @@ def unlearn(base, data, tmp_path):
 
     def make(method: str, *more: str, out: str = "out"):
         argv = ["--method", method, "--model_name_or_path", str(base), "--data", str(data), "--forget_ratio", "5"]
-        argv += ["--output_dir", str(tmp_path / out), "--use_cpu", "--disable_tqdm", "true", "--max_steps", "4"]
+        argv += [
+            "--output_dir",
+            str(tmp_path / out),
+            "--overwrite_output_dir",
+            "--use_cpu",
+            "--disable_tqdm",
+            "true",
+            "--max_steps",
+            "4",
+        ]
         argv += ["--learning_rate", "5e-3", "--per_device_train_batch_size", "8", "--lora_r", "2", *more]
         return run.unlearn(parse(UnlearnConfig, argv))
 
