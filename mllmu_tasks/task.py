@@ -167,12 +167,19 @@ def _question(doc: dict) -> Question:
     )
 
 
-def _shots(doc: dict) -> list[tuple]:
+def _shots(doc: dict) -> tuple[tuple, ...]:
     """(person, question) of each example in the prompt of a document."""
-    everyone = open_source(Settings.from_environment().data).by_id(FULL_CONFIG) if doc["shots"] != "[]" else {}
+    if doc["shots"] == "[]":
+        return ()
+    return _shown(Settings.from_environment().data, doc["shots"], Task(doc["task"]), Modality(doc["modality"]))
+
+
+@functools.lru_cache(maxsize=256)
+def _shown(data: str, shots: str, task: Task, modality: Modality) -> tuple[tuple, ...]:
+    """The examples of a leaf, which every document of it names."""
+    everyone = open_source(data).by_id(FULL_CONFIG)
     found = []
-    for person_id, slot in json.loads(doc["shots"]):
+    for person_id, slot in json.loads(shots):
         person = everyone[person_id]
-        asked = person.of(Task(doc["task"]), Modality(doc["modality"]))
-        found.append((person, next(question for question in asked if question.slot == slot)))
-    return found
+        found.append((person, next(question for question in person.of(task, modality) if question.slot == slot)))
+    return tuple(found)

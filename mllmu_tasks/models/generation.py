@@ -1,12 +1,14 @@
 """The generation settings of lmms-eval's tasks -> arguments of `generate`; where an answer ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import StoppingCriteria
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.scoring import letter_is_settled
 
 GENERATION = (
     *("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams", "repetition_penalty"),
@@ -59,19 +61,33 @@ def take_sampling_defaults(model: Any) -> dict[str, Any]:
     return taken
 
 
-class AnswersEnd(StoppingCriteria):
-    """Ends a row as soon as its text holds one of its stop texts; the prompt is not looked at.
+@dataclass(frozen=True)
+class Reading:
+    """What is read of an answer: all before the first stop text, or only the letter that it begins with."""
 
-    prompt_length: tokens before the answer, padding included. stops: per row.
+    until: tuple[str, ...] = ()
+    letter: bool = False
+
+    def is_over(self, text: str) -> bool:
+        """Whether nothing that may follow is read."""
+        return any(stop in text for stop in self.until) or (self.letter and letter_is_settled(text, self.until))
+
+
+class AnswersEnd(StoppingCriteria):
+    """Ends a row of `model.generate` as soon as nothing more of it is read; the prompt is not looked at.
+
+    prompt_length: tokens before the answer, padding included. readings: per row. read: rows of tokens -> texts.
     """
 
-    def __init__(self, tokenizer: Any, prompt_length: int, stops: Sequence[Sequence[str]]) -> None:
-        self.tokenizer, self.start, self.stops = tokenizer, prompt_length, stops
+    def __init__(
+        self, read: Callable[[Sequence[list[int]]], list[str]], prompt_length: int, readings: Sequence[Reading]
+    ) -> None:
+        self.read, self.start, self.readings = read, prompt_length, readings
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         """(B, T) ids -> (B,) bool."""
-        texts = self.tokenizer.batch_decode(input_ids[:, self.start :], skip_special_tokens=True)
-        over = [any(stop in text for stop in stops) for text, stops in zip(texts, self.stops, strict=True)]
+        texts = self.read(input_ids[:, self.start :].tolist())
+        over = [reading.is_over(text) for text, reading in zip(texts, self.readings, strict=True)]
         return torch.tensor(over, device=input_ids.device)
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,18 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from loguru import logger
 from tqdm import tqdm
 
-from mllmu_tasks.errors import UserError, did_you_mean, stop
-from mllmu_tasks.models.adapter import attach, read_adapter, weights_fingerprint
+from mllmu_tasks.errors import UserError, stop
+from mllmu_tasks.models.adapter import attach, read_adapter
+from mllmu_tasks.models.arguments import check_arguments, gib, truth
+from mllmu_tasks.models.base import open_base
 from mllmu_tasks.models.engine import Engine
-from mllmu_tasks.models.journal import ImageHashes, code, digest, open_journal, request_keys
-from mllmu_tasks.models.loading import DTYPES, load_model, load_processor
+from mllmu_tasks.models.journal import code, digest, open_journal, request_keys
 from mllmu_tasks.models.official import as_officially
-from mllmu_tasks.models.prefix import Prefix
-from mllmu_tasks.models.rendering import STYLES, Prompt, render
+from mllmu_tasks.models.rendering import Prompt, Renderer
+from mllmu_tasks.models.scheduling import AUTO, answers, budget_for
 from mllmu_tasks.models.response_cache import identify
 from mllmu_tasks.settings import Settings, cache_folder
 from mllmu_tasks.unanswered import failures_end_the_run
-
-ARGUMENTS = (
-    *("pretrained", "processor", "peft", "revision", "dtype", "device", "device_map", "attn_implementation"),
-    *("prompt_style", "system_prompt", "trust_remote_code", "batch_size"),
-)
 
 
 class MllmuHf(lmms):
@@ -38,6 +34,7 @@ class MllmuHf(lmms):
     pretrained: folder or hub id; processor: the same, if the processor is not there (the official code takes that
     of the published model). peft: adapter folder; system_prompt: text, or a file of it. device_map spreads
     one process over several devices; several processes (`accelerate launch`) share the questions instead.
+    whole_answers: false ends a classification answer at its letter. feature_cache: GiB for image features.
     Whatever the user can mend prints one line and ends the run with exit code 2.
     """
 
@@ -56,41 +53,41 @@ class MllmuHf(lmms):
         prompt_style: str = "chat",
         system_prompt: str | None = None,
         trust_remote_code: bool | str = False,
+        whole_answers: bool | str = False,
+        feature_cache: float | str = 4,
         batch_size: int | str = 1,
         max_batch_size: int | str | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__()
         try:
-            _check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
-            if str(trust_remote_code).lower() not in ("true", "false"):
-                raise UserError(f"trust_remote_code={trust_remote_code} is neither true nor false.")
+            check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
+            trust = truth("trust_remote_code", trust_remote_code)
             self.accelerator = Accelerator()
             self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
             self.device = self._place(device, device_map)
-            self.batch_size, self.prompt_style = int(batch_size), prompt_style
+            self.batch_size = batch_size if batch_size == AUTO else int(batch_size)
+            self.prompt_style, self.whole_answers = prompt_style, truth("whole_answers", whole_answers)
             self.adapter = read_adapter(peft) if peft else None
             self.system_prompt = self._choose_system_prompt(system_prompt)
-            trust = str(trust_remote_code).lower() == "true"
             revision = None if revision is None else str(revision)
-            self.processor = load_processor(pretrained, revision, trust, processor)
-            if prompt_style == "chat" and not self.processor.chat_template:
-                raise UserError(f"{processor or pretrained} has no chat template; use prompt_style=official.")
-            self._model = load_model(
-                pretrained,
-                revision=revision,
-                trust_remote_code=trust,
+            self.base = open_base(
+                *(pretrained, processor, revision, trust),
                 dtype=dtype,
                 device_map=device_map or (None if self.device.type == "cpu" else {"": self.device}),
                 attn_implementation=attn_implementation,
             )
+            self.processor, self._model = self.base.processor, self.base.model
+            if prompt_style == "chat" and not self.processor.chat_template:
+                raise UserError(f"{processor or pretrained} has no chat template; use prompt_style=official.")
             if device_map:
                 self.device = self._model.get_input_embeddings().weight.device
+            features = self.base.features_for(self.adapter, gib("feature_cache", feature_cache))
             # Adapter layers sit inside the model: `generate` is called on it, not on PEFT's wrapper.
-            self.engine = Engine(self._model, self.processor, self.device)
+            self.engine = Engine(self._model, self.base, self.device, features)
             if self.adapter:
                 self._model = attach(self._model, self.adapter, pretrained, revision)
-            weights = [weights_fingerprint(pretrained, revision), self.adapter.content_hash if self.adapter else ""]
+            weights = [self.base.weights, self.adapter.content_hash if self.adapter else ""]
         except UserError as error:
             stop(error)
         self.name = " + ".join(Path(str(part)).name for part in (pretrained, peft) if part)
@@ -123,6 +120,16 @@ class MllmuHf(lmms):
     def model(self) -> torch.nn.Module:
         return self._model
 
+    def clean(self) -> None:
+        """Called by lmms-eval when all is answered: free the memory, or leave a shared base model as it was."""
+        try:
+            if self.adapter:
+                self.base.take_out(self._model, self.adapter)
+        except UserError as error:
+            stop(error)
+        del self.engine, self.base
+        super().clean()
+
     @property
     def chat_template(self) -> str:
         """lmms-eval asks for it with --apply_chat_template, to put raw prompts into chat form."""
@@ -149,18 +156,23 @@ class MllmuHf(lmms):
 
     def _read(self, requests: Sequence[Any]) -> list[tuple[str, int, Prompt]]:
         """(key, tokens, prompt) of each request. Raises UserError if a prompt exceeds the model's context."""
+        style = (self.prompt_style, self.system_prompt, self.whole_answers)
+        asked = (style, tuple((id(self.task_dict[r.args[4]]), r.args[0], repr(r.args[2]), r.args[3]) for r in requests))
+        if asked not in self.base.readings:
+            self.base.readings[asked] = self._render(requests)
+        return self.base.readings[asked]
+
+    def _render(self, requests: Sequence[Any]) -> list[tuple[str, int, Prompt]]:
         prompts, contents, lengths = [], [], []
-        hash_image = ImageHashes()
+        renderer = Renderer(self.processor, self.prompt_style, self.system_prompt, self.whole_answers)
         for request in tqdm(requests, desc="mllmu_hf: reading questions", disable=self._rank != 0, leave=False):
-            prompt, images = render(
-                request, self.task_dict, self.prompt_style, self.system_prompt, self.processor, hash_image
-            )
+            prompt, images = renderer.render(request, self.task_dict)
             if self.prompt_style == "official":
                 prompt = as_officially(prompt, self._model.config.model_type, Settings.from_environment())
-            settings = {**prompt.settings, "until": prompt.until}
+            settings = {**prompt.settings, "until": prompt.reading.until, "letter": prompt.reading.letter}
             prompts.append(prompt)
             contents.append((prompt.text, prompt.images, settings))
-            lengths.append(self.engine.length(prompt, images))
+            lengths.append(self.engine.preparer.length(prompt, images))
         self._check_context(prompts, lengths)
         return list(zip(request_keys(contents), lengths, prompts, strict=True))
 
@@ -191,38 +203,14 @@ class MllmuHf(lmms):
         title = f"mllmu_hf: {self.name}"
         with tqdm(total=len(distinct), initial=known, desc=title, unit="q", disable=self._rank != 0) as bar:
             missing = {key: distinct[key] for key in distinct if key not in journal.answers}
-            for batch, prefix in self._batches(missing):
-                journal.write(batch, self.engine.answer([distinct[key][1] for key in batch], prefix))
+            budget = budget_for(self.batch_size, self.engine.model, self.device)
+            for batch, texts in answers(self.engine, missing, budget):
+                journal.write(batch, texts)
                 bar.update(len(batch))
                 bar.set_postfix_str(f"{self.engine.counts.tokens_decoded} tokens", refresh=False)
         journal.finish(how | {"process": os.getpid()})
         self._report(time.perf_counter() - began)
         return [journal.answers[key] for key in keys]
-
-    def _batches(self, prompts: dict[str, tuple[int, Prompt]]) -> Iterator[tuple[list[str], Prefix | None]]:
-        """Keys of prompts with equal settings, longest first: what does not fit in memory shows at once.
-
-        The prompts of a leaf that share a beginning worth keeping come together, with that beginning.
-        """
-        leaves: dict[tuple[str, str], list[str]] = {}
-        for key, (_, prompt) in prompts.items():
-            leaves.setdefault((repr(prompt.settings), prompt.leaf), []).append(key)
-        others: dict[str, list[str]] = {}
-        for (settings, _), keys in leaves.items():
-            prefix = self.engine.shared([prompts[key][1] for key in keys])
-            if prefix is None:
-                others.setdefault(settings, []).extend(keys)
-            else:
-                yield from self._chunks(keys, prompts, prefix)
-        for keys in others.values():
-            yield from self._chunks(keys, prompts, None)
-
-    def _chunks(
-        self, keys: list[str], prompts: dict[str, tuple[int, Prompt]], prefix: Prefix | None
-    ) -> Iterator[tuple[list[str], Prefix | None]]:
-        keys = sorted(keys, key=lambda key: prompts[key][0], reverse=True)
-        for start in range(0, len(keys), self.batch_size):
-            yield keys[start : start + self.batch_size], prefix
 
     def _report(self, seconds: float) -> None:
         """One log line, which lmms-eval puts into the results as `throughput` too."""
@@ -235,15 +223,3 @@ class MllmuHf(lmms):
         )
         if counts.unanswered:
             logger.warning(f"mllmu_hf: {counts.unanswered} of {counts.questions} questions got an empty answer.")
-
-
-def _check_arguments(pretrained: str, dtype: str, style: str, batch_size: int | str, unknown: dict) -> None:
-    for name in unknown:
-        raise UserError(f"mllmu_hf has no argument '{name}'.{did_you_mean(name, ARGUMENTS)}")
-    if not pretrained:
-        raise UserError("mllmu_hf needs pretrained=<folder or hub id> in --model_args.")
-    for name, value, known in (("dtype", dtype, DTYPES), ("prompt_style", style, STYLES)):
-        if value not in known:
-            raise UserError(f"{name}={value} is not known.{did_you_mean(str(value), known)}")
-    if not str(batch_size).isdecimal() or int(batch_size) < 1:
-        raise UserError(f"--batch_size {batch_size} is not a whole number of 1 or more.")

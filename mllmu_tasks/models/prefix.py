@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from mllmu_tasks.models.batching import Row
+from mllmu_tasks.models.vision import Piece, Vision
 
 ARCHITECTURES = ("llava",)
 WORTH_TOKENS = 16  # a shorter beginning (a BOS and `USER:`) does not pay for smaller batches
@@ -23,22 +24,20 @@ WORTH_TOKENS = 16  # a shorter beginning (a BOS and `USER:`) does not pay for sm
 class Prefix:
     """tokens: of the beginning before images are unfolded; images: how many of the prompt's lie in it.
 
-    ids: (1, L), images unfolded. pixel_values: of its images, or None. run: tokens an image.
+    ids: (1, L), images unfolded. pieces: its images.
     """
 
     tokens: int
     images: int
     ids: torch.Tensor
-    pixel_values: torch.Tensor | None
-    run: int
+    pieces: Sequence[Piece]
     cache: Any = None
 
-    def prefill(self, model: Any, device: torch.device, dtype: torch.dtype) -> bool:
+    def prefill(self, model: Any, vision: Vision, device: torch.device) -> bool:
         """Compute keys and values unless that is done. True if there was something to do."""
         if self.cache is not None:
             return False
-        pixels = {} if self.pixel_values is None else {"pixel_values": self.pixel_values.to(device, dtype)}
-        out = model(input_ids=self.ids.to(device), **pixels, use_cache=True, logits_to_keep=1)
+        out = model(input_ids=self.ids.to(device), **vision.show(self.pieces), use_cache=True, logits_to_keep=1)
         self.cache = out.past_key_values
         return True
 
@@ -53,10 +52,6 @@ class Prefix:
             "attention_mask": torch.cat([torch.ones_like(ids), batch["attention_mask"]], dim=1),
             "past_key_values": cache,
         }
-
-    def rest(self, tokens: Sequence[int], mark: int) -> torch.Tensor:
-        """Tokens of a whole prompt -> (1, S) ids after the beginning, images unfolded."""
-        return torch.tensor([unfold(tokens[self.tokens :], mark, self.run)])
 
 
 def find(prompts: Sequence[Sequence[int]], images: Sequence[Sequence[str]], mark: int) -> tuple[int, int]:
@@ -81,18 +76,8 @@ def unfold(tokens: Sequence[int], mark: int, run: int) -> list[int]:
     return [token for each in tokens for token in ([mark] * run if each == mark else [each])]
 
 
-def make(whole: Row, tokens: Sequence[int], length: int, images: int, mark: int) -> Prefix | None:
-    """The first `length` tokens of a prompt, given what the processor makes of the whole.
-
-    None if it is too short to pay, or if the processor does more than unfold images into equal runs.
-    """
+def run_of(ids: Sequence[int], tokens: Sequence[int], mark: int) -> int | None:
+    """Tokens an image, if `ids` are `tokens` with every mark unfolded into a run of marks of one length."""
     marks = list(tokens).count(mark)
-    added = whole["input_ids"].shape[1] - len(tokens)
-    run = 1 + added // marks if marks else 1
-    unfolded = unfold(tokens[:length], mark, run)
-    pixels = whole.get("pixel_values")
-    if len(unfolded) < WORTH_TOKENS or whole["input_ids"][0].tolist() != unfold(tokens, mark, run):
-        return None
-    if marks and (pixels is None or pixels.shape[0] != marks):
-        return None
-    return Prefix(length, images, torch.tensor([unfolded]), pixels[:images] if images else None, run)
+    run = 1 + (len(ids) - len(tokens)) // marks if marks else 1
+    return run if list(ids) == unfold(tokens, mark, run) else None

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from PIL import Image
 
+from mllmu_tasks.benchmark import Task
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row
-from mllmu_tasks.models.generation import generation_settings, stop_texts
+from mllmu_tasks.models.chat_template import ChatTemplate
+from mllmu_tasks.models.generation import Reading, generation_settings, stop_texts
+from mllmu_tasks.models.journal import ImageHashes
 
 STYLES = ("chat", "official")
 PLACEHOLDER = "<image>"
+THINKING = ("<think>", "<analysis>")  # lmms-eval removes what stands before their ends
 
 
 @dataclass(frozen=True)
@@ -25,59 +28,69 @@ class Prompt:
     """A rendered request.
 
     where: who is asked what, for messages to the user. leaf: prompts of one leaf may share their beginning.
-    settings: arguments of `generate`. until: stop texts. images: hashes of the images' pixels, in order.
-    load_images(): the images themselves, RGB.
+    settings: arguments of `generate`. reading: what is read of the answer. images: hashes of the images' pixels, in
+    order; sizes: (width, height) of each. load_images(): the images themselves, RGB.
     """
 
     where: str
     leaf: str
     text: str
     settings: Mapping[str, Any]
-    until: tuple[str, ...]
+    reading: Reading
     images: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
     load_images: Callable[[], list[Image.Image]]
 
 
-def render(
-    request: Any,
-    task_dict: Mapping,
-    style: str,
-    system_prompt: str,
-    processor: Any,
-    hash_image: Callable[[Image.Image], str],
-) -> tuple[Prompt, list[Image.Image]]:
-    """A chat request of lmms-eval, and its images, which are loaded now anyway.
+class Renderer:
+    """Requests of lmms-eval -> prompts, in one style.
 
-    Raises UserError for media, roles or settings that we cannot do.
+    whole_answers: nothing ends before the model ends it, even where only a letter is read.
     """
-    context, doc_to_messages, given, doc_id, task, split = request.args
-    doc = task_dict[task][split][doc_id]
-    where = describe(task, doc_id, doc)
-    messages, given_images = _messages(doc_to_messages(doc), where)
-    images = [_rgb(image, where) for image in given_images]
-    if style == "official":
-        text = f"{system_prompt}\n{context}" if system_prompt else context
-        text = _official_images(text, len(images), processor, where)
-    else:
-        if system_prompt:
-            messages = [{"role": "system", "content": [{"type": "text", "text": system_prompt}]}, *messages]
-        text = _chat(processor, messages, where)
 
-    def load() -> list[Image.Image]:
-        again = doc_to_messages(task_dict[task][split][doc_id])
-        return [_rgb(image, where) for image in _messages(again, where)[1]]
+    def __init__(
+        self, processor: Any, style: str = "chat", system_prompt: str = "", whole_answers: bool = False
+    ) -> None:
+        self.processor, self.style, self.system_prompt = processor, style, system_prompt
+        self.whole_answers = whole_answers
+        self.chat, self.hash_image = ChatTemplate(processor), ImageHashes()
 
-    settings = generation_settings(given, where)
-    return Prompt(where, task, text, settings, stop_texts(given), tuple(map(hash_image, images)), load), images
+    def render(self, request: Any, task_dict: Mapping) -> tuple[Prompt, list[Image.Image]]:
+        """A chat request's prompt, and its images, which are loaded now anyway.
+
+        Raises UserError for media, roles or settings that we cannot do.
+        """
+        context, doc_to_messages, given, doc_id, task, split = request.args
+        doc = task_dict[task][split][doc_id]
+        where = describe(task, doc_id, doc)
+        messages, given_images = _messages(doc_to_messages(doc), where)
+        images = [_rgb(image, where) for image in given_images]
+        text = self._official(context, len(images), where) if self.style == "official" else self._chat(messages, where)
+
+        def load() -> list[Image.Image]:
+            again = doc_to_messages(task_dict[task][split][doc_id])
+            return [_rgb(image, where) for image in _messages(again, where)[1]]
+
+        settings = generation_settings(given, where)
+        reading = Reading(stop_texts(given), letter=not self.whole_answers and _only_letter(doc, text))
+        hashes, sizes = tuple(map(self.hash_image, images)), tuple(image.size for image in images)
+        return Prompt(where, task, text, settings, reading, hashes, sizes, load), images
+
+    def _official(self, context: str, images: int, where: str) -> str:
+        text = f"{self.system_prompt}\n{context}" if self.system_prompt else context
+        return _official_images(text, images, self.processor, where)
+
+    def _chat(self, messages: list[dict], where: str) -> str:
+        if self.system_prompt:
+            system = {"role": "system", "content": [{"type": "text", "text": self.system_prompt}]}
+            messages = [system, *messages]
+        return self.chat(messages, where)
 
 
-def _chat(processor: Any, messages: list[dict], where: str) -> str:
-    try:
-        return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    except (TemplateError, TypeError, KeyError, ValueError) as error:
-        roles = ", ".join(message["role"] for message in messages)
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{where}: the model's chat template does not take these turns ({roles}): {reason}") from error
+def _only_letter(doc: Any, text: str) -> bool:
+    """Our classification questions are scored by the first character, unless the model was made to think first."""
+    ours = isinstance(doc, Mapping) and doc.get("leaf") is not None and doc.get("task") == Task.CLASSIFICATION
+    return ours and not text.rstrip().endswith(THINKING)
 
 
 def _official_images(text: str, images: int, processor: Any, where: str) -> str:

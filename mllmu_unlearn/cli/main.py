@@ -8,7 +8,7 @@ import typer
 
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.cli import baseline, check, data, demo, env, judge, methods, results, sweep, tasks, train
+from mllmu_unlearn.cli import baseline, check, data, demo, env, evaluate, judge, methods, results, sweep, tasks, train
 
 app = typer.Typer(
     name="mllmu",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 demo.add_to(app)
 train.add_to(app)
+evaluate.add_to(app)
 results.add_to(app)
 check.add_to(app)
 baseline.add_to(app)

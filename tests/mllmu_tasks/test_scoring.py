@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mllmu_tasks.benchmark import METRICS, Task
-from mllmu_tasks.scoring import bleu, rouge, score_answer
+from mllmu_tasks.scoring import bleu, letter_is_settled, rouge, score_answer
 
 OPTIONS = {"A": "x", "B": "y", "C": None, "D": "z"}
 
@@ -62,3 +62,28 @@ def test_threads_agree():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda a: rouge("Ada is a nurse.", a) | {"b": bleu("Ada is a nurse.", a)}, answers))
     assert together == alone
+
+
+@pytest.mark.parametrize("raw", ["B", " b", "\n\nC.", "Because", "As", "AS I", "A:", "2"])
+def test_letters_that_are_settled(raw):
+    assert letter_is_settled(raw, ("ASSISTANT:",))
+
+
+@pytest.mark.parametrize("raw", ["", "  \n", "A", "AS", "\nASSIST", "<", "<think>B", "\ufffd", "\n"])
+def test_letters_that_another_token_may_change(raw):
+    assert not letter_is_settled(raw, ("ASSISTANT:", "\n\n"))
+
+
+def test_white_space_may_begin_a_stop_text():
+    assert letter_is_settled("\nB", ("\n\n",))
+    assert not letter_is_settled("\nB", ("\nBy",))
+
+
+@pytest.mark.parametrize("raw", ["B) Oslo", " A", "AASSISTANT: C", "ASSISTANT: B", "\nd ASSISTANT:", "Ünder"])
+def test_a_settled_letter_is_that_of_the_whole_answer(raw):
+    """However an answer is cut after its letter is settled, the score is the same."""
+    options = dict.fromkeys("ABCD", "x")
+    whole = score_answer(Task.CLASSIFICATION, raw, "B", options)
+    for end in range(len(raw) + 1):
+        if letter_is_settled(raw[:end]):
+            assert score_answer(Task.CLASSIFICATION, raw[:end], "B", options) == whole

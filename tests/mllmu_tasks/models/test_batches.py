@@ -10,9 +10,7 @@ from mllmu_tasks.models.hf import MllmuHf
 def show_ids(model):
     """Token ids for text: random tokens are mostly broken UTF-8, which decodes alike."""
     special = set(model.engine.tokenizer.all_special_ids)
-    model.engine.tokenizer.batch_decode = lambda rows, **_: [
-        " ".join(str(n) for n in row if n not in special) for row in rows.tolist()
-    ]
+    model.engine.read = lambda rows: [" ".join(str(n) for n in row if n not in special) for row in rows]
 
 
 OFFICIAL = [("llava", "official"), ("idefics3", "official")]  # the mark of an image is <image>

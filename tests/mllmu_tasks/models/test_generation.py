@@ -5,7 +5,8 @@ import torch
 from asking import SETTINGS, ask, document
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.generation import AnswersEnd, cut, generation_settings, stop_texts
+from mllmu_tasks.models.engine import LOOK
+from mllmu_tasks.models.generation import AnswersEnd, Reading, cut, generation_settings, stop_texts
 from mllmu_tasks.models.hf import MllmuHf
 
 GREEDY = {"max_new_tokens": 128, "do_sample": False}
@@ -54,7 +55,7 @@ def test_a_row_ends_by_its_own_stop_text_and_not_by_the_prompt(folders):
     width = min(map(len, rows))
     ids = torch.tensor([row[:width] for row in rows])
     said = [tokenizer.decode(row[length:]) for row in ids]
-    ends = AnswersEnd(tokenizer, length, [(said[0],), ("person",)])
+    ends = AnswersEnd(tokenizer.batch_decode, length, [Reading((said[0],)), Reading(("person",))])
     assert ends(ids, None).tolist() == [True, False]
 
 
@@ -62,13 +63,13 @@ def test_generation_stops_early_and_the_text_is_cut(folders):
     model = MllmuHf(pretrained=str(folders()), device="cpu", batch_size=4)
     docs = [document(n, f"Who is number {n}?") for n in range(4)]
     plain = {**SETTINGS, "max_new_tokens": 20, "until": []}
-    model.engine.tokenizer.batch_decode = lambda rows, **_: ["".join(f"<{n}>" for n in row) for row in rows.tolist()]
+    model.engine.read = lambda rows: ["".join(f"<{n}>" for n in row) for row in rows]
     whole = ask(model, docs, plain)
     spent = model.engine.counts.tokens_decoded
     stop = [text.split("<")[3] for text in whole]  # what the third token reads, of every row
     answers = ask(model, docs, {**plain, "until": [f"<{part}" for part in stop]})
     assert all(text.startswith(answer) and answer.count("<") <= 2 for text, answer in zip(whole, answers, strict=True))
-    assert model.engine.counts.tokens_decoded - spent <= 4 * 3
+    assert model.engine.counts.tokens_decoded - spent <= 4 * LOOK
 
 
 def test_the_best_beam_is_cut_like_any_answer(folders):

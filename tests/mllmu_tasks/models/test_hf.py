@@ -8,8 +8,8 @@ import torch
 from adapters import make_adapter
 from asking import MIXED, SETTINGS, TASK, ask, document, picture, requests, to_text
 
-from mllmu_tasks.models.engine import encode
 from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.models.rendering import encode
 
 CONTEXT = 4096
 
@@ -126,8 +126,10 @@ def test_images_by_path(folders, tmp_path, capsys):
 def test_gray_and_alpha_images_are_rgb(folders):
     model = made(folders())
     seen = []
-    original = model.engine._encode
-    model.engine._encode = lambda prompt, images: seen.extend(i.mode for i in images) or original(prompt, images)
+    original = model.engine.preparer.encode
+    model.engine.preparer.encode = lambda prompt, images: (
+        seen.extend(i.mode for i in images) or original(prompt, images)
+    )
     for mode in ("L", "RGBA", "P"):
         content = [{"type": "image", "url": picture(5).convert(mode)}, {"type": "text", "text": mode}]
         ask(model, [document(5, mode, images=1)], messages=lambda doc, c=content: [{"role": "user", "content": c}])
@@ -168,8 +170,8 @@ def test_out_of_memory_says_what_to_do(capsys, folders):
 
     model.engine.model.generate = hungry
     line = refusal(capsys, lambda: ask(model, MIXED))
-    assert "lower --batch_size" in line
-    assert "batch size 8" in line
+    assert "even alone" in line
+    assert model.engine.counts.batches_split == 3  # 8, 4, 2
 
 
 def test_a_processor_that_fails_names_the_question(capsys, folders):
@@ -213,20 +215,16 @@ def test_what_other_tasks_and_flags_want_is_refused(capsys, folders):
 
 def test_official_style_is_the_raw_string_with_the_bos_of_the_tokenizer(folders):
     model = made(folders(), prompt_style="official", batch_size=8)
-    seen = []
-    original = model.engine._encode
-    model.engine._encode = lambda prompt, images: seen.append((prompt, images)) or original(prompt, images)
-    alone = made(folders(), prompt_style="official")
-    assert ask(model, MIXED) == ask(alone, MIXED)
-    assert {prompt.text for prompt, _ in seen} == {to_text(doc) for doc in MIXED}
-    doc = MIXED[2]
-    row = next(original(prompt, images) for prompt, images in seen if prompt.text == to_text(doc))
-    tokenizer = model.processor.tokenizer
-    unfolded = tokenizer(to_text(doc))["input_ids"]
-    assert unfolded[0] == tokenizer.bos_token_id
-    image = model.processor.image_token_id
-    assert [n for n in row["input_ids"][0].tolist() if n != image] == [n for n in unfolded if n != image]
-    assert row["pixel_values"].shape[0] == 3  # two shots and the question
+    rows, answer = [], model.engine.answer
+    model.engine.answer = lambda batch: rows.extend(batch.rows) or answer(batch)
+    assert ask(model, MIXED) == ask(made(folders(), prompt_style="official"), MIXED)
+    assert {row.prompt.text for row in rows} == {to_text(doc) for doc in MIXED}
+    for row in rows:
+        whole = encode(model.processor, row.prompt.text, row.prompt.load_images())
+        assert row.row["input_ids"].tolist() == whole["input_ids"].tolist()
+        assert whole["input_ids"][0, 0] == model.processor.tokenizer.bos_token_id
+        assert len(row.pieces) == len(row.prompt.images)
+    assert max(len(row.pieces) for row in rows) == 3  # two shots and the question
 
 
 def test_chat_style_writes_bos_once(folders):
@@ -280,5 +278,7 @@ def test_counts_are_of_work_done(folders):
     assert counts.questions == len(MIXED)
     assert counts.tokens_prefilled == sum(length for _, length, _ in model._read(requests(MIXED)))
     assert 0 < counts.tokens_decoded <= 3 * len(MIXED)
-    assert counts.images_encoded == sum(doc["images"] * (doc["shots"] + 1) for doc in MIXED)
+    shown = [n for doc in MIXED if doc["images"] for n in (*range(1000, 1000 + doc["shots"]), int(doc["person"]))]
+    assert counts.images_encoded == len(set(shown))
+    assert counts.images_encoded + counts.images_reused == len(shown)
     assert json.loads(json.dumps(counts.as_dict()))["unanswered"] == counts.unanswered

@@ -28,7 +28,7 @@ def asked(models, monkeypatch):
         doc = leaf_questions(Leaf.parse(name), Settings.from_environment()).rows[0]
         model.task_dict = {name: {name: [doc]}}
         arguments = (task.to_text(doc), task.to_messages, dict(SETTINGS), 0, name, name)
-        monkeypatch.setattr(model.engine, "answer", lambda prompts, prefix=None: reached.extend(prompts) or ["A"])
+        monkeypatch.setattr(model.engine, "answer", lambda batch: reached.extend(batch.prompts) or ["A"])
         model.generate_until(
             [Instance("generate_until", arguments, 0, {"task": name, "doc_id": 0, "repeats": 1})],
         )

@@ -1,13 +1,12 @@
 """Examples that all prompts of a leaf begin with are computed once, and every answer stays the same."""
 
 import pytest
-import torch
 from adapters import make_adapter
 from asking import SETTINGS, ask, document, picture, to_messages
 
 from mllmu_tasks.models import prefix as prefixes
 from mllmu_tasks.models.hf import MllmuHf
-from mllmu_tasks.models.prefix import find, make, unfold
+from mllmu_tasks.models.prefix import find, run_of, unfold
 
 MARK = 9
 QUESTIONS = [
@@ -27,9 +26,7 @@ def leaf(images: int, shots: int = 2):
 def made(folder, batch_size=4, **arguments):
     model = MllmuHf(pretrained=str(folder), device="cpu", batch_size=batch_size, **arguments)
     special = set(model.engine.tokenizer.all_special_ids)
-    model.engine.tokenizer.batch_decode = lambda rows, **_: [
-        "".join(f"<{n}>" for n in row if n not in special) for row in rows.tolist()
-    ]
+    model.engine.read = lambda rows: ["".join(f"<{n}>" for n in row if n not in special) for row in rows]
     return model
 
 
@@ -37,7 +34,7 @@ def plain(folder, docs, monkeypatch, settings=None, messages=to_messages, **argu
     """One by one and without reuse: the answers, and the engine's counts."""
     with monkeypatch.context() as patch:
         patch.setattr(prefixes, "ARCHITECTURES", ())
-        model = made(folder, batch_size=1, **arguments)
+        model = made(folder, batch_size=1, feature_cache=0, **arguments)
         return ask(model, docs, settings, messages), model.engine.counts
 
 
@@ -89,7 +86,7 @@ def test_another_face_in_the_same_words_is_not_shared(folders, monkeypatch):
     assert ask(model, leaf(1), messages=messages) == expected
     counts = model.engine.counts
     assert counts.tokens_reused
-    assert counts.images_encoded == 1 + 2 * len(QUESTIONS)
+    assert counts.images_encoded == 3 + len(QUESTIONS)  # the second example shows two faces
 
 
 def test_several_leaves_in_one_run(folders, monkeypatch):
@@ -107,7 +104,7 @@ def test_several_leaves_in_one_run(folders, monkeypatch):
     answers = model.generate_until(asked)
     expected = [answer for rows in docs.values() for answer in plain(folders(), rows, monkeypatch)[0]]
     assert answers == expected
-    assert model.engine.counts.images_encoded == 2 + 2 * len(QUESTIONS)
+    assert model.engine.counts.images_encoded == 2 + len(QUESTIONS)  # two leaves show the same people
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "idefics3"])
@@ -140,14 +137,11 @@ def test_find(prompts, images, found):
     assert find(prompts, images, MARK) == found
 
 
-def test_make_refuses_what_is_no_run_of_marks():
-    tokens = [*range(20, 40), MARK, 1, 2]
-    pixels = torch.zeros(1, 3, 2, 2)
-    whole = {"input_ids": torch.tensor([unfold(tokens, MARK, 4)]), "pixel_values": pixels}
-    prefix = make(whole, tokens, 21, 1, MARK)
-    assert prefix.ids.tolist() == [[*range(20, 40), *[MARK] * 4]]
-    assert prefix.rest([*tokens, MARK], MARK).tolist() == [[1, 2, *[MARK] * 4]]
-    assert make(whole, tokens, 10, 0, MARK) is None  # too short to pay
-    assert make({**whole, "pixel_values": torch.zeros(5, 3, 2, 2)}, tokens, 21, 1, MARK) is None  # tiles
-    framed = [*tokens[:20], 7, *[MARK] * 3, *tokens[21:]]
-    assert make({**whole, "input_ids": torch.tensor([framed])}, tokens, 21, 1, MARK) is None
+def test_a_run_of_marks_is_known_as_such():
+    tokens = [*range(20, 40), MARK, 1, MARK]
+    assert unfold(tokens, MARK, 2) == [*range(20, 40), MARK, MARK, 1, MARK, MARK]
+    assert run_of(unfold(tokens, MARK, 4), tokens, MARK) == 4
+    assert run_of([1, 2, 3], [1, 2, 3], MARK) == 1
+    framed = [*tokens[:20], 7, *[MARK] * 3, 1, 7, *[MARK] * 3]
+    assert run_of(framed, tokens, MARK) is None
+    assert run_of([0, 1, 2, 3], [1, 2, 3], MARK) is None

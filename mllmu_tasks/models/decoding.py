@@ -1,0 +1,90 @@
+"""Greedy decoding in which an answer ends as soon as nothing more of it is read, and its row leaves the batch.
+
+`generate` of Transformers prepares everything (masks, positions, cache, logits processors) by the model's own rules
+and hands the loop over to us: `generate(custom_generate=Greedy(...))`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+LEAVE = 4  # finished rows leave when they are a quarter of the batch: cutting the cache copies it
+
+
+class Greedy:
+    """The loop for one batch. Afterwards `answers` holds the tokens of each row, without the end token.
+
+    over: (rows, their tokens so far) -> which of them are over; asked after every step, about open rows only.
+    limit: tokens an answer may have.
+    """
+
+    def __init__(self, rows: int, limit: int, over: Callable[[Sequence[int], Sequence[list[int]]], Sequence[bool]]):
+        self.answers: list[list[int]] = [[] for _ in range(rows)]
+        self.limit, self.over = limit, over
+        self.tokens = 0
+
+    def __call__(
+        self, model: Any, input_ids: torch.Tensor, logits_processor: Any, generation_config: Any, **state: Any
+    ) -> torch.Tensor:
+        """input_ids: (B, T). state: what the model's forward gets. Returns the prompt: `answers` is the result."""
+        for unused in ("stopping_criteria", "synced_gpus", "streamer"):
+            state.pop(unused, None)
+        ends = set(_listed(generation_config.eos_token_id))
+        prompt = input_ids
+        live = list(range(input_ids.shape[0]))  # which row of the batch stands in which row of the tensors
+        open_rows = set(live)
+        outputs = model._prefill(input_ids, generation_config, state)
+        while True:
+            state = model._update_model_kwargs_for_generation(outputs, state, is_encoder_decoder=False)
+            scores = logits_processor(input_ids, outputs.logits[:, -1].to(torch.float32))
+            del outputs
+            chosen = torch.argmax(scores, dim=-1)
+            input_ids = torch.cat([input_ids, chosen[:, None]], dim=1)
+            self._take(live, open_rows, chosen.tolist(), ends)
+            if not open_rows:
+                return prompt
+            if (len(live) - len(open_rows)) * LEAVE >= len(live):
+                keep = [place for place, row in enumerate(live) if row in open_rows]
+                live = [live[place] for place in keep]
+                input_ids = leave(input_ids, state, torch.tensor(keep, device=input_ids.device))
+            inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **state)
+            outputs = model(**inputs, return_dict=True)
+
+    def _take(self, live: Sequence[int], open_rows: set[int], chosen: Sequence[int], ends: set[int]) -> None:
+        """One token for every open row; those that are over are taken out of `open_rows`."""
+        for row, token in zip(live, chosen, strict=True):
+            if row in open_rows:
+                self.tokens += 1
+                if token in ends:
+                    open_rows.discard(row)
+                else:
+                    self.answers[row].append(token)
+        asked = sorted(open_rows)
+        over = self.over(asked, [self.answers[row] for row in asked])
+        full = [len(self.answers[row]) >= self.limit for row in asked]
+        open_rows.difference_update(row for row, a, b in zip(asked, over, full, strict=True) if a or b)
+
+
+def leave(input_ids: torch.Tensor, state: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
+    """Only the rows `keep` of a batch: its tokens (B, T) are returned, `state` is changed in place.
+
+    What has an entry a row and a token goes with them: masks and token types (B, T, ...), positions (B, T) or
+    (axes, B, T). Image tensors stay: they were used up by the prefill.
+    """
+    rows, width = input_ids.shape
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            continue
+        if name == "position_ids" and value.ndim == 3:
+            state[name] = value[:, keep]
+        elif value.ndim >= 2 and value.shape[:2] == (rows, width):
+            state[name] = value[keep]
+    state["cache" if "cache" in state else "past_key_values"].batch_select_indices(keep)
+    return input_ids[keep]
+
+
+def _listed(tokens: int | Sequence[int] | None) -> list[int]:
+    if tokens is None:
+        return []
+    return [tokens] if isinstance(tokens, int) else list(tokens)

@@ -1,0 +1,112 @@
+"""Several adapters of one base model evaluated in one process, each as lmms-eval alone would.
+
+Every run goes through lmms-eval's own command-line function with the arguments of its separate command, so its result
+files are the same. Shared are: the loaded base model, the tasks and their questions, and image features where an
+adapter does not change them.
+"""
+
+import functools
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.adapter import read_adapter
+from mllmu_tasks.models.base import shared_bases
+
+BASE = "base"
+OURS = ("--model", "--output_path", "--log_samples")
+
+
+@dataclass(frozen=True)
+class Run:
+    """name: of the adapter's folder, or `base`. arguments: of `lmms-eval`, all that a separate run needs."""
+
+    name: str
+    folder: Path
+    arguments: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        return f"lmms-eval {shlex.join(self.arguments)}"
+
+
+def plan(
+    base: str, adapters: Sequence[str], with_base: bool, output_path: Path, model_args: str, rest: Sequence[str]
+) -> list[Run]:
+    """One run an adapter, and one of the base model first if wanted.
+
+    model_args: more arguments of `mllmu_hf`. rest: flags of lmms-eval, passed on. Raises UserError for adapters that
+    are none or share a name, and for flags that are set here.
+    """
+    for flag in rest:
+        if flag.partition("=")[0] in OURS:
+            raise UserError(f"{flag.partition('=')[0]} is set by `mllmu eval` itself; leave it out.")
+    names = [BASE] * with_base + [Path(adapter).name for adapter in adapters]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"two runs would be called '{twice[0]}'; rename an adapter folder, since results go by name.")
+    if not names:
+        raise UserError("nothing to evaluate: name --adapters, or add --with_base.")
+    for adapter in adapters:
+        read_adapter(adapter)  # before hours of work, not after
+    runs = []
+    for name, adapter in zip(names, [None] * with_base + list(adapters), strict=True):
+        peft = f",peft={adapter}" if adapter else ""
+        more = f",{model_args}" if model_args else ""
+        folder = output_path / name
+        arguments = ("--model", "mllmu_hf", "--model_args", f"pretrained={base}{peft}{more}", *rest)
+        runs.append(Run(name, folder, (*arguments, "--log_samples", "--output_path", str(folder))))
+    return runs
+
+
+def evaluate(runs: Sequence[Run], begin: Callable[[Run], None]) -> None:
+    """Run them one after the other. begin: told before each. Raises UserError if one fails; results before it stay."""
+    with shared_bases(), _shared_tasks():
+        for run in runs:
+            begin(run)
+            _evaluate(run)
+
+
+def _evaluate(run: Run) -> None:
+    from lmms_eval.__main__ import cli_evaluate_single, parse_eval_args
+
+    with patch.object(sys, "argv", ["lmms-eval", *run.arguments]):
+        _, arguments = parse_eval_args()
+    try:
+        cli_evaluate_single(arguments)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"the run of '{run.name}' failed ({type(error).__name__}: {reason}): {run.command}") from error
+
+
+@contextmanager
+def _shared_tasks() -> Iterator[None]:
+    """lmms-eval reads two thousand task files and loads every task's data for each run: here once."""
+    import lmms_eval.__main__
+    import lmms_eval.evaluator
+
+    with (
+        patch.object(lmms_eval.__main__, "TaskManager", _once(lmms_eval.__main__.TaskManager)),
+        patch.object(lmms_eval.evaluator, "get_task_dict", _once(lmms_eval.evaluator.get_task_dict)),
+    ):
+        yield
+
+
+def _once(make: Callable) -> Callable:
+    """Made once for equal arguments."""
+    made: dict[str, Any] = {}
+
+    @functools.wraps(make, updated=())
+    def remembered(*args: Any, **kwargs: Any) -> Any:
+        key = repr((args, sorted(kwargs.items())))
+        if key not in made:
+            made[key] = make(*args, **kwargs)
+        return made[key]
+
+    return remembered

@@ -1,0 +1,51 @@
+"""Prompts filled into one rendering are those that the model's template makes of each."""
+
+import pytest
+import tiny_models
+from asking import document, to_messages
+from transformers import AutoProcessor
+
+from mllmu_tasks.models.chat_template import ChatTemplate
+from mllmu_tasks.models.rendering import _messages
+
+TEXTS = [
+    "Who is it?",
+    "Name?",
+    " leading",
+    "trailing\n",
+    "with <image> in it",
+    "two\n\nlines",
+    "{{ braces }}",
+    "ünï'\"\\",
+]
+
+
+def conversations(template_takes_images):
+    for text in TEXTS:
+        for images, shots in ((0, 0), (0, 2), (1, 0), (1, 2)):
+            if images or not template_takes_images:
+                yield _messages(to_messages(document(7, text, images, shots)), "here")[0]
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_filled_prompts_are_whole_prompts(folders, family):
+    processor = AutoProcessor.from_pretrained(folders(family))
+    chat, rendered = ChatTemplate(processor), []
+    render = processor.apply_chat_template
+    processor.apply_chat_template = lambda messages, **how: rendered.append(1) or render(messages, **how)
+    for _ in range(2):
+        for messages in conversations(family in tiny_models.NEED_IMAGES):
+            expected = render(messages, add_generation_prompt=True, tokenize=False)
+            assert chat(messages, "here") == expected
+    assert len(rendered) < 2 * len(list(conversations(family in tiny_models.NEED_IMAGES)))
+
+
+@pytest.mark.parametrize("wrap", ["{{ text | upper }}", "{{ text | length }} {{ text }}", "{{ text }} {{ text }}", "x"])
+def test_a_template_that_does_more_is_asked_every_time(folders, wrap):
+    processor = AutoProcessor.from_pretrained(folders())
+    processor.chat_template = "{% set text = messages[-1]['content'][-1]['text'] %}" + wrap
+    chat = ChatTemplate(processor)
+    for text in ("Oslo", "Quito", "Lima"):
+        messages = [{"role": "user", "content": [{"type": "text", "text": text}]}]
+        expected = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        assert chat(messages, "here") == expected
