@@ -22,8 +22,8 @@ from mllmu_tasks.models.engine import Engine
 from mllmu_tasks.models.journal import code, digest, open_journal, request_keys
 from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.rendering import Prompt, Renderer
-from mllmu_tasks.models.scheduling import AUTO, answers, budget_for
 from mllmu_tasks.models.response_cache import identify
+from mllmu_tasks.models.scheduling import AUTO, answers, budget_for
 from mllmu_tasks.settings import Settings, cache_folder
 from mllmu_tasks.unanswered import failures_end_the_run
 
