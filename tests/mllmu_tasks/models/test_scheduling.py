@@ -63,7 +63,7 @@ def test_answers_before_the_memory_ran_out_are_kept(folders, own_cache, capsys):
 def test_a_budget_of_tokens(folders, monkeypatch):
     monkeypatch.setattr(scheduling, "CPU_TOKENS", 400)
     model = made(folders(), batch_size="auto")
-    docs = [document(n, "Who is it?" + " Lima" * (60 if n < 2 else 0)) for n in range(12)]
+    docs = [document(n, f"Who is {n}?" + " Lima" * (60 if n < 2 else 0)) for n in range(12)]
     sizes = watched(model)
     assert ask(model, docs) == ask(made(folders(), batch_size=1), docs)
     assert sizes[0] <= 3  # the longest come first, few at once
