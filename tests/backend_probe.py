@@ -7,8 +7,11 @@ Every question is one of the mini benchmark's, asked through lmms-eval's own `si
 each backend: some change global state, and some end the process.
 """
 
+import contextlib
+import io
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -85,13 +88,19 @@ def _tasks() -> Any:
 
 def attempt(ask: Callable[[], list[str]]) -> list[str] | str:
     """Answers, or in one line what went wrong."""
+    said = io.StringIO()
     try:
-        return ask()
-    except SystemExit as error:
-        return f"ends with exit code {error.code}"
+        with contextlib.redirect_stderr(said):
+            return ask()
+    except SystemExit:  # ours, with one sentence
+        return f"refused: {_sentence(said.getvalue().rpartition('mllmu: error: ')[2])}"
     except Exception as error:
-        words = " ".join(str(error).split())[:110] if str(error).strip() else ""
-        return f"aborts: {type(error).__name__}" + (f": {words}" if words else "")
+        return f"aborts: {type(error).__name__}: {_sentence(str(error))}"
+
+
+def _sentence(text: str) -> str:
+    words = " ".join(text.split()).replace(tempfile.gettempdir(), "")
+    return re.split(r"(?<=[a-z>])[.;] ", words)[0][:160] or "(no words)"
 
 
 def answered(answers: Sequence[str] | str) -> str:
@@ -123,8 +132,17 @@ def probe(case: Probe) -> dict[str, str]:
         "several": answered(attempt(lambda: case.run(SEVERAL))),
         "batches": same(batches, image, "other answers than one by one"),
         "adapter": _changed(adapted, image),
-        "linked": answered(linked) if isinstance(adapted, str) else same(linked, adapted, "other than by mllmu_peft"),
+        "linked": _linked(linked, adapted, image),
     }
+
+
+def _linked(linked: list[str] | str, adapted: list[str] | str, plain: list[str] | str) -> str:
+    if linked == plain:
+        return "the adapter is not in force"
+    if isinstance(linked, str) or isinstance(adapted, str):
+        return answered(linked)
+    other = sum(a != b for a, b in zip(linked, adapted, strict=True))
+    return f"yes; {other} of {len(linked)} answers differ from mllmu_peft's" if other else "yes"
 
 
 def _changed(adapted: list[str] | str, plain: list[str] | str) -> str:

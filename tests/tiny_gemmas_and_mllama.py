@@ -26,14 +26,8 @@ PALIGEMMA_TEMPLATE = (
 )
 
 
-def tiny_gemma3(texts=WORDS):
-    """Attention in both directions within an image, sliding windows."""
-    special = {
-        "image_token": "<image_soft_token>",
-        "boi_token": "<start_of_image>",
-        "eoi_token": "<end_of_image>",
-    }
-    tokenizer = PreTrainedTokenizerFast(
+def _tokenizer(texts, special):
+    return PreTrainedTokenizerFast(
         tokenizer_object=train_tokenizer(texts, 400).backend_tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -42,6 +36,16 @@ def tiny_gemma3(texts=WORDS):
         padding_side="left",
         extra_special_tokens=special,
     )
+
+
+def tiny_gemma3(texts=WORDS):
+    """Attention in both directions within an image, sliding windows."""
+    special = {
+        "image_token": "<image_soft_token>",
+        "boi_token": "<start_of_image>",
+        "eoi_token": "<end_of_image>",
+    }
+    tokenizer = _tokenizer(texts, special)
     processor = Gemma3Processor(
         image_processor=Gemma3ImageProcessor(size=SIZE),
         tokenizer=tokenizer,
@@ -82,11 +86,11 @@ def tiny_paligemma(texts=WORDS):
 
 def tiny_mllama(texts=WORDS):
     """Images through cross attention, in rows aligned with the prompts."""
-    tokenizer = train_tokenizer(texts, 400)
+    tokenizer = _tokenizer(texts, {"image_token": "<|image|>"})
     processor = MllamaProcessor(
         image_processor=MllamaImageProcessor(size=SIZE, max_image_tiles=2),
         tokenizer=tokenizer,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=CHAT_TEMPLATE.replace("<image>\n", "<|image|>"),
     )
     tower = {
         **{"hidden_size": 32, "intermediate_size": 48, "patch_size": 14, "image_size": 56, "attention_heads": 2},
@@ -97,7 +101,7 @@ def tiny_mllama(texts=WORDS):
     config = MllamaConfig(
         text_config={**text, "vocab_size": len(tokenizer)},
         vision_config=tower,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.convert_tokens_to_ids("<|image|>"),
     )
     torch.manual_seed(0)
     return MllamaForConditionalGeneration(config).eval(), processor

@@ -90,10 +90,10 @@ def tiny_qwen2_5_vl(texts=WORDS):
 def tiny_qwen3_vl(texts=WORDS):
     """Features of earlier vision layers go into earlier layers of the decoder."""
     tokenizer = _tokenizer(texts)
-    deep = {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    deep = {"num_position_embeddings": 16, "deepstack_visual_indexes": [0], "patch_size": 16}
     tower = {**TOWER, "depth": 2, "num_heads": 2, "out_hidden_size": 32, **deep}
     model = _model(Qwen3VLConfig, Qwen3VLForConditionalGeneration, tokenizer, tower, head_dim=16)
-    return model, _processor(Qwen3VLProcessor, tokenizer, Qwen3VLVideoProcessor())
+    return model, _processor(Qwen3VLProcessor, tokenizer, Qwen3VLVideoProcessor(), patch_size=16)
 
 
 def tiny_internvl(texts=WORDS):

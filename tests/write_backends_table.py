@@ -114,9 +114,9 @@ def main() -> None:
     made_with = ", ".join(f"{name} {version(name)}" for name in packages)
     text = DOC.read_text(encoding="utf-8")
     for mark, table in (("versions", made_with + "."), ("not-run", not_run()), ("ran", ran())):
-        start, end = f"<!-- {mark} -->\n", f"\n<!-- /{mark} -->"
+        start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         head, rest = text.split(start)
-        text = head + start + table + end + rest.split(end)[1]
+        text = f"{head}{start}{table}\n{end}{rest.split(end)[1]}"
     DOC.write_text(text, encoding="utf-8")
 
 
