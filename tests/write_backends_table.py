@@ -112,8 +112,9 @@ def _obstacle(manifest) -> str:
 def main() -> None:
     packages = ("lmms-eval", "transformers", "peft", "torch")
     made_with = ", ".join(f"{name} {version(name)}" for name in packages)
+    tables = {"versions": made_with + ".", "not-run": not_run(), "ran": ran()}
     text = DOC.read_text(encoding="utf-8")
-    for mark, table in (("versions", made_with + "."), ("not-run", not_run()), ("ran", ran())):
+    for mark, table in tables.items():
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
         head, rest = text.split(start)
         text = f"{head}{start}{table}\n{end}{rest.split(end)[1]}"

@@ -50,15 +50,15 @@ def written(base, folder, kind):
     return folder
 
 
-def logits(folder):
+def logits(folder, dtype="auto"):
     with torch.inference_mode():
-        return AutoModelForImageTextToText.from_pretrained(folder).eval()(input_ids=IDS).logits
+        return AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval()(input_ids=IDS).logits
 
 
-def expected(base, adapter):
-    model = AutoModelForImageTextToText.from_pretrained(base)
+def expected(base, adapter, dtype="auto", **options):
+    model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype)
     with torch.inference_mode():
-        return PeftModel.from_pretrained(model, str(adapter)).eval()(input_ids=IDS).logits
+        return PeftModel.from_pretrained(model, str(adapter), **options).eval()(input_ids=IDS).logits
 
 
 def test_merged_weights_give_the_adapters_logits(base, adapter, tmp_path):
@@ -81,6 +81,16 @@ def test_linked_weights_give_the_adapters_logits(base, adapter, tmp_path):
     ours = MllmuHf(pretrained=str(out), device="cpu")
     with torch.inference_mode():
         assert torch.equal(ours.model(input_ids=IDS).logits, expected(base, adapter))
+
+
+def test_in_half_precision_transformers_computes_the_adapter_in_half_precision_too(base, tmp_path):
+    """PEFT, and so mllmu_hf, keeps the adapter in float32: the only difference, and docs/backends.md says it."""
+    adapter = written(base, tmp_path / "adapter", "lora")
+    half = torch.bfloat16
+    linked = logits(link(adapter, tmp_path / "out"), half)
+    assert torch.equal(linked, expected(base, adapter, half, autocast_adapter_dtype=False))
+    apart = (linked - expected(base, adapter, half)).abs().max()
+    assert apart < 0.1 * (linked - logits(base, half)).abs().max()
 
 
 def test_a_linked_model_is_another_model(base, tmp_path):
