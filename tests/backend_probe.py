@@ -99,8 +99,8 @@ def attempt(ask: Callable[[], list[str]]) -> list[str] | str:
 
 
 def _sentence(text: str) -> str:
-    words = " ".join(text.split()).replace(tempfile.gettempdir(), "")
-    return re.split(r"(?<=[a-z>])[.;] ", words)[0][:160] or "(no words)"
+    words = re.sub(r"'[^' ]*/(adapter|tiny|linked)'", r"'\1'", " ".join(text.split()))
+    return re.split(r"(?<=[a-z>])[.;] | \(", words)[0] or "(no words)"
 
 
 def answered(answers: Sequence[str] | str) -> str:
@@ -137,10 +137,10 @@ def probe(case: Probe) -> dict[str, str]:
 
 
 def _linked(linked: list[str] | str, adapted: list[str] | str, plain: list[str] | str) -> str:
-    if linked == plain:
-        return "the adapter is not in force"
     if isinstance(linked, str) or isinstance(adapted, str):
         return answered(linked)
+    if linked == plain:
+        return "the adapter is not in force"
     other = sum(a != b for a, b in zip(linked, adapted, strict=True))
     return f"yes; {other} of {len(linked)} answers differ from mllmu_peft's" if other else "yes"
 

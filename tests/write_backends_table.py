@@ -14,6 +14,8 @@ from pathlib import Path
 
 from loguru import logger
 
+from mllmu_tasks.results.table import escape
+
 DOC = Path(__file__).parents[1] / "docs" / "backends.md"
 PROBE = Path(__file__).with_name("backend_probe.py")
 PIXELS = {"min_pixels": 784, "max_pixels": 3136}
@@ -61,19 +63,29 @@ def run_case(backend: str, kind: str, family: str, arguments: dict) -> dict[str,
     return json.loads(lines[-1])
 
 
-def ran() -> str:
-    heads = ["backend", "tiny model", *COLUMNS.values()]
+def ran() -> list[dict[str, str]]:
+    found = []
+    for case in CASES:
+        found.append(run_case(*case))
+        print(*case[:3], found[-1], flush=True)
+    return found
+
+
+def as_table(found: list[dict[str, str]]) -> str:
+    """A row for each case; what a backend said when it gave up stands below, once each."""
+    heads, said = ["backend", "tiny model", *COLUMNS.values()], {}
     lines = [heads, ["---"] * len(heads)]
-    for backend, kind, family, arguments in CASES:
-        found = run_case(backend, kind, family, arguments)
-        print(backend, kind, family, found, flush=True)
-        name = f"`{backend}`" if backend == "mllmu_hf" else f"`{backend}` ({kind})"
-        lines.append([name, family, *(_cell(found[key]) for key in COLUMNS)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    for (backend, kind, family, _), cells in zip(CASES, found, strict=True):
+        name = f"`{backend}`" if backend.startswith("mllmu_") else f"`{backend}` ({kind})"
+        lines.append([name, family, *(_short(cells[key], said) for key in COLUMNS)])
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table + "\n\n" + "\n".join(f"{number}. `{words}`" for words, number in said.items())
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+def _short(text: str, said: dict[str, int]) -> str:
+    verdict, colon, words = text.partition(": ")
+    words = words.replace("`", "'")  # they stand in backticks
+    return f"{verdict} ({said.setdefault(words, len(said) + 1)})" if colon else escape(text)
 
 
 def not_run() -> str:
@@ -85,7 +97,7 @@ def not_run() -> str:
     for name in MODEL_REGISTRY_V2.list_canonical_model_ids():
         if name not in tried and not name.startswith("mllmu_"):
             reasons.setdefault(_obstacle(MODEL_REGISTRY_V2.get_manifest(name)), []).append(f"`{name}`")
-    lines = [f"| {_cell(why)} | {', '.join(sorted(names))} |" for why, names in sorted(reasons.items())]
+    lines = [f"| {escape(why)} | {', '.join(sorted(names))} |" for why, names in sorted(reasons.items())]
     return "\n".join(["| why not | backends |", "|---|---|", *lines])
 
 
@@ -99,20 +111,23 @@ def _obstacle(manifest) -> str:
         with contextlib.redirect_stdout(sys.stderr):
             getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        return f"needs the package {(error.name or str(error)).split('.')[0]}, which is not installed here"
+        package = (error.name or "").partition(".")[0]
+        if package in sys.modules:
+            return f"needs a module that the installed {package} does not have"
+        return f"needs the package {package}, which is not installed here"
     except Exception as error:
         return f"its import fails: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
     finally:
         logger.remove(sink)
     if said:
         return "says on import that something it needs is not installed"
-    return "imports, which does not say that it can start: no tiny model of its kind here, or a service elsewhere"
+    return "its import works, which does not say that it starts: no tiny model of its kind here, or a service elsewhere"
 
 
 def main() -> None:
     packages = ("lmms-eval", "transformers", "peft", "torch")
     made_with = ", ".join(f"{name} {version(name)}" for name in packages)
-    tables = {"versions": made_with + ".", "not-run": not_run(), "ran": ran()}
+    tables = {"versions": made_with + ".", "not-run": not_run(), "ran": as_table(ran())}
     text = DOC.read_text(encoding="utf-8")
     for mark, table in tables.items():
         start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"

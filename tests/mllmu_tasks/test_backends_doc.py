@@ -10,7 +10,9 @@ DOC = (Path(__file__).parents[2] / "docs" / "backends.md").read_text(encoding="u
 
 def table(mark):
     (text,) = re.findall(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", DOC, re.DOTALL)
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines()]
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line[:1] == "|"
+    ]
 
 
 def test_every_case_has_a_row():
