@@ -69,11 +69,12 @@ def _classification(where: str, stored: object, oddities: list) -> Iterator[Ques
     if not isinstance(stored, Mapping):
         raise UserError(f"{where}: Classification_Task is {type(stored).__name__}, not a struct of two lists.")
     for modality, name in LISTS.items():
-        for slot, entry in enumerate(_entries(where, f"Classification_Task.{name}", stored.get(name), oddities)):
+        listed = _field(f"{where}, Classification_Task", stored, name)
+        for slot, entry in enumerate(_entries(where, f"Classification_Task.{name}", listed, oddities)):
             place = f"{where}, {name}[{slot}]"
-            options = _options(place, entry.get("Options"))
-            answer = _text(place, "Correct_Answer", entry.get("Correct_Answer"))
-            text = intern(_text(place, "Question", entry.get("Question")))
+            options = _options(place, _field(place, entry, "Options"))
+            answer = _text(place, "Correct_Answer", _field(place, entry, "Correct_Answer"))
+            text = intern(_text(place, "Question", _field(place, entry, "Question")))
             letter, defect = gold_letter(answer, options)
             if not text.strip():
                 defect = "the question is empty"
@@ -127,12 +128,13 @@ def _open(where: str, task: Task, stored: object, oddities: list) -> Iterator[Qu
     counts = dict.fromkeys(Modality, 0)
     for slot, entry in enumerate(_entries(where, name, stored, oddities)):
         place = f"{where}, {name}[{slot}]"
-        modality = TYPES.get(_text(place, "Type", entry.get("Type")).strip())
+        kind = _text(place, "Type", _field(place, entry, "Type"))
+        modality = TYPES.get(kind.strip())
         if modality is None:
-            oddities.append((f"{name}[{slot}]", f"unknown Type {entry.get('Type')!r}; known: {', '.join(TYPES)}"))
+            oddities.append((f"{name}[{slot}]", f"unknown Type {kind!r}; known: {', '.join(TYPES)}"))
             continue
-        text = intern(_text(place, "Question", entry.get("Question")))
-        gold = intern(_text(place, "Ground_Truth", entry.get("Ground_Truth")))
+        text = intern(_text(place, "Question", _field(place, entry, "Question")))
+        gold = intern(_text(place, "Ground_Truth", _field(place, entry, "Ground_Truth")))
         defect = None
         if not text.strip():
             defect = "the question is empty"
@@ -142,6 +144,13 @@ def _open(where: str, task: Task, stored: object, oddities: list) -> Iterator[Qu
             oddities.append((f"{name}[{slot}]", f"has no blank '{BLANK}'"))
         yield Question(task, modality, counts[modality], slot, text, gold, gold, (), defect)
         counts[modality] += 1
+
+
+def _field(where: str, stored: Mapping, name: str) -> object:
+    """A field of a struct. One that is null is a defect; one that is not there is another structure."""
+    if name not in stored:
+        raise UserError(f"{where} has no field {name}; it holds {', '.join(map(str, stored)) or 'nothing'}.")
+    return stored[name]
 
 
 def _entries(where: str, name: str, stored: object, oddities: list) -> list[Mapping]:

@@ -22,6 +22,7 @@ from mllmu_tasks.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person, perso
 HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[\w][\w.-]*")
 BLOB_HASH = re.compile(r"[0-9a-f]{64}")
 SLICE = 256
+PAIR = ("Question", "Answer")
 ELSEWHERE = "set MLLMU_DATA to a folder that holds <config>/*.parquet, or to 'mini'"
 
 
@@ -165,7 +166,7 @@ class Source:
         where = f"{config} of data '{self.name}', row {position}"
         try:
             entries = json.loads(row["metadata"])
-            pairs = tuple((e.get("Question") or "", e.get("Answer") or "") for e in entries)
+            pairs = tuple(tuple(_training_text(where, n, e, name) for name in PAIR) for n, e in enumerate(entries))
         except (TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{where}: metadata is no JSON list of questions and answers ({error}).") from error
         named = {person_id(config, position, e["ID"]) for e in entries if e.get("ID") is not None}
@@ -220,6 +221,14 @@ class Source:
             for file in self.files(config)
         ]
         return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _training_text(where: str, number: int, entry: dict, name: str) -> str:
+    """A question or an answer of metadata; null and absent are empty (such pairs are left out and counted)."""
+    value = entry.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"{where}, pair {number}: {name} is {value!r}, not a text; put it in quotes in metadata.")
+    return value or ""
 
 
 def _read(read: Callable, config: str, name: str):

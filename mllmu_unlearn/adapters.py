@@ -3,7 +3,6 @@
 A bare suffix such as `q_proj` also fits the vision tower; the expression here names the path.
 """
 
-import json
 import re
 import warnings
 from collections.abc import Iterable
@@ -129,12 +128,3 @@ def trainable_of_lora(model: PreTrainedModel, lora: Lora) -> int:
         lora.r * (module.in_features + module.out_features)
         for module in map(model.get_submodule, modules(model, lora.targets))
     )
-
-
-def base_of(adapter: Path) -> tuple[str, str | None]:
-    """(base model, revision) that an adapter folder names. Raises UserError if it is none."""
-    file = adapter / "adapter_config.json"
-    if not file.is_file():
-        raise UserError(f"'{adapter}' is no adapter folder: it has no adapter_config.json.")
-    config = json.loads(file.read_text(encoding="utf-8"))
-    return config["base_model_name_or_path"], config.get("revision")

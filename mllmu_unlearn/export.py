@@ -5,16 +5,16 @@ beside them, which takes no space; Transformers applies the adapter when it open
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import yaml
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.adapter import attach, read_adapter, weights_fingerprint
+from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter
 from mllmu_tasks.models.fingerprint import MODEL_FILES, local_folder
 from mllmu_unlearn import card
-from mllmu_unlearn.adapters import base_of
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, whole_folder
 
 LINKABLE = ("lora", "ia3")
@@ -25,20 +25,19 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
 
     Raises UserError for a folder that is no adapter or whose base model is not the one it was made from.
     """
-    adapter, out = Path(adapter), Path(out)
-    base, revision = base_of(adapter)
-    record = _record(adapter)
-    _check_output(out, adapter, base, {**record, "kind": "full"})
-    _check_base(adapter, base, revision, record)
+    out = Path(out)
+    read, base, revision = _open(adapter)
+    _check_output(out, read, {**read.record, "kind": "full"})
+    check_base(read, base, revision)
     try:
         model = AutoModelForImageTextToText.from_pretrained(base, revision=revision or "main", dtype="auto")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot open the base model '{base}' of '{adapter}': {error}") from error
-    merged = attach(model, read_adapter(adapter), base, revision).merge_and_unload(safe_merge=True)
+    merged = attach(model, read, base, revision).merge_and_unload(safe_merge=True)
     with whole_folder(out) as folder:
         merged.save_pretrained(folder)
-        AutoProcessor.from_pretrained(adapter).save_pretrained(folder)
-        card.write(folder, {**record, "kind": "full"}, name=out.name)
+        AutoProcessor.from_pretrained(read.path).save_pretrained(folder)
+        card.write(folder, {**read.record, "kind": "full"}, name=out.name)
     return out
 
 
@@ -48,40 +47,37 @@ def link(adapter: Path | str, out: Path | str) -> Path:
     The base model has to stay where it is. Raises UserError as `merge` does, and for adapters that Transformers
     does not apply by itself.
     """
-    adapter, out = Path(adapter), Path(out)
-    base, revision = base_of(adapter)
-    record = _record(adapter)
-    _check_output(out, adapter, base, record)
-    if record["kind"] not in LINKABLE:
-        raise UserError(f"Transformers does not open adapters of kind {record['kind']} by itself; use --merge.")
-    _check_base(adapter, base, revision, record)
+    out = Path(out)
+    read, base, revision = _open(adapter)
+    _check_output(out, read, read.record)
+    if read.kind not in LINKABLE:
+        raise UserError(f"Transformers does not open adapters of kind {read.kind} by itself; use --merge.")
+    check_base(read, base, revision)
     with whole_folder(out) as folder:
         for file in sorted(local_folder(base, revision=revision).iterdir()):
             if file.suffix == ".safetensors":
                 (folder / file.name).symlink_to(file.resolve())
             elif any(file.match(pattern) for pattern in MODEL_FILES):
                 shutil.copyfile(file, folder / file.name)
-        for file in filter(Path.is_file, sorted(adapter.iterdir())):
+        for file in filter(Path.is_file, sorted(read.path.iterdir())):
             shutil.copyfile(file, folder / file.name)
     return out
 
 
-def _check_output(out: Path, adapter: Path, base: str, record: dict) -> None:
-    check_output(out, {"the adapter": adapter, "its base model": base})
+def _open(adapter: Path | str) -> tuple[AdapterFolder, str, str | None]:
+    """(adapter, base model, its revision)."""
+    read = read_adapter(adapter)
+    if read.kind == "prompt":
+        raise UserError(
+            f"'{adapter}' is a system prompt: there are no weights to merge or link; in lmms-eval pass it to "
+            f"--model mllmu_hf as peft={adapter}."
+        )
+    if not read.fingerprint:
+        raise UserError(f"'{adapter}' has no {MARK} of ours; only adapters that mllmu wrote can be exported.")
+    return read, read.base_model, read.record["base_model"].get("revision")
+
+
+def _check_output(out: Path, adapter: AdapterFolder, record: Mapping[str, Any]) -> None:
+    check_output(out, {"the adapter": adapter.path, "its base model": adapter.base_model})
     if check_replacing(out, record, "remove it"):
         print(f"mllmu: the finished result in {out} will be replaced")
-
-
-def _record(adapter: Path) -> dict:
-    file = adapter / MARK
-    if not file.is_file():
-        raise UserError(f"'{adapter}' has no {MARK}; only adapters that mllmu wrote can be exported.")
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
-
-
-def _check_base(adapter: Path, base: str, revision: str | None, record: dict) -> None:
-    made_from = record["base_model"]["fingerprint"]
-    if weights_fingerprint(base, revision) != made_from:
-        raise UserError(
-            f"the weights of '{base}' are not those that '{adapter}' was made from (fingerprint {made_from})."
-        )

@@ -93,6 +93,7 @@ def local_folder(name_or_path: str, files: Sequence[str] = MODEL_FILES, revision
     """
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
+    refuse_missing(name_or_path)
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -106,3 +107,13 @@ def local_folder(name_or_path: str, files: Sequence[str] = MODEL_FILES, revision
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"'{name_or_path}' is no folder here and cannot be had from the hub ({reason}).") from error
     return Path(found)
+
+
+def refuse_missing(name_or_path: str) -> None:
+    """Raise UserError for what can only be a folder and is none, before anybody asks the hub for it."""
+    if name_or_path.startswith(("/", ".", "~")) and not Path(name_or_path).is_dir():
+        home = " (a ~ behind = is not your home folder; write the path out)" if name_or_path.startswith("~") else ""
+        raise UserError(
+            f"'{name_or_path}' is no folder here{home}; name one that exists, or a hub id such as "
+            "llava-hf/llava-1.5-7b-hf."
+        )

@@ -178,12 +178,14 @@ class MllmuHf(lmms):
 
     def _check_context(self, prompts: Sequence[Prompt], lengths: Sequence[int]) -> None:
         limit = self.engine.context
-        long = [n for n, length in enumerate(lengths) if limit is not None and length > limit]
+        whole = [length + p.settings["max_new_tokens"] for p, length in zip(prompts, lengths, strict=True)]
+        long = [n for n, length in enumerate(whole) if limit is not None and length > limit]
         if long:
-            worst = max(long, key=lengths.__getitem__)
+            worst = max(long, key=whole.__getitem__)
             raise UserError(
                 f"{len(long)} of {len(prompts)} questions do not fit the model's context of {limit} tokens (the "
-                f"longest has {lengths[worst]}: {prompts[worst].where}); show fewer examples with MLLMU_SHOTS "
+                f"longest has {lengths[worst]} and room for {whole[worst] - lengths[worst]} to answer: "
+                f"{prompts[worst].where}); show fewer examples with MLLMU_SHOTS "
                 "(0 = zero-shot) or MLLMU_SHOT_QUESTIONS."
             )
 

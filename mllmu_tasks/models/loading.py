@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.fingerprint import refuse_missing
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -17,6 +18,8 @@ def load_processor(pretrained: str, revision: str | None, trust_remote_code: boo
     """
     from transformers import AutoProcessor, ProcessorMixin
 
+    for name in (pretrained, other or pretrained):
+        refuse_missing(name)
     _refuse_adapter(pretrained)
     where, revision = (other, None) if other else (pretrained, revision)
     said = f"processor={other}" if other else f"pretrained={pretrained}"

@@ -1,11 +1,15 @@
 """`mllmu data`: what a data set holds, what is wrong with it, and mini benchmarks of any size."""
 
+from collections.abc import Sized
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mllmu_tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from mllmu_tasks.validate import Report
 
 app = typer.Typer(help="Look at a data set, check it, or make a mini benchmark.", no_args_is_help=True)
 
@@ -14,14 +18,15 @@ Data = Annotated[str, typer.Argument(help="Hub id, folder in the hub layout, or 
 
 @app.command()
 def info(data: Data = "") -> None:
-    """Print the questions per config, split, task and modality, and every defect. Exits 0."""
-    _print_report(data)
+    """Print the questions per config, split, task and modality, and every defect; exits 2 if nothing can be read."""
+    if not _print_report(data).configs:
+        raise typer.Exit(2)
 
 
 @app.command()
 def validate(data: Data = "") -> None:
     """Like info; exits 2 if the data set is structurally wrong."""
-    if _print_report(data):
+    if _print_report(data).structural:
         raise typer.Exit(2)
 
 
@@ -41,8 +46,7 @@ def mini(
     print(f"{people} people and {celebrities} celebrities in {out}; use it with MLLMU_DATA={out}")
 
 
-def _print_report(data: str) -> int:
-    """Print the report of a data set; returns how many structural errors it has."""
+def _print_report(data: str) -> "Report":
     from rich.console import Console
     from rich.table import Table
 
@@ -63,11 +67,16 @@ def _print_report(data: str) -> int:
         counts = [str(row.questions.get(pair, 0)) if row.questions else "-" for pair in pairs]
         table.add_row(row.config, str(row.people), *counts, str(row.pairs) if row.pairs else "-")
     console.print(table)
-    for note in report.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
-    for defect in report.defects:
-        console.print(f"defect: {defect}", markup=False, highlight=False)
-    for sentence in report.structural:
-        console.print(f"structural error: {sentence}", markup=False, highlight=False)
-    console.print(f"{len(report.structural)} structural errors, {len(report.defects)} defects", highlight=False)
-    return len(report.structural)
+    for kind, sentences in (
+        ("note", report.notes),
+        ("defect", report.defects),
+        ("structural error", report.structural),
+    ):
+        for sentence in sentences:
+            print(f"{kind}: {sentence}")
+    print(f"{_counted(report.structural, 'structural error')}, {_counted(report.defects, 'defect')}")
+    return report
+
+
+def _counted(found: Sized, noun: str) -> str:
+    return f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"

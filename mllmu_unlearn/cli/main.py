@@ -46,14 +46,16 @@ def main() -> None:
         print(f"mllmu: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = f" ('{error.filename}')" if error.filename else ""
-        print(
-            f"mllmu: error: the disk is full{where}; free some room and run the same command again.",
-            file=sys.stderr,
-        )
+        print(f"mllmu: error: {_of_the_disk(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _of_the_disk(error: OSError) -> str:
+    where = f" ('{error.filename}')" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}; free some room and run the same command again."
+    reason = f"{error.strerror}{where}" if error.strerror else " ".join(str(error).split()) or type(error).__name__
+    return f"{reason}; see that this place exists and can be read and written, or name another one."
 
 
 if __name__ == "__main__":

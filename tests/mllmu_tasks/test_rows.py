@@ -92,6 +92,9 @@ def test_a_biography_may_be_json_or_not(text, name):
         ({"Mask_Task": "text"}, "person 009: Mask_Task"),
         ({"Mask_Task": ["text"]}, r"Mask_Task\[0\]"),
         ({"Classification_Task": []}, "Classification_Task"),
+        ({"Classification_Task": {"Pure_Text_Questions": []}}, "has no field Image_Textual_Questions; it holds Pure"),
+        ({"Mask_Task": [{"Question": "q", "Answer": "x", "Type": "Pure_Text"}]}, r"Mask_Task\[0\] has no field Ground"),
+        ({"Generation_Task": [{"Question": "q", "Ground_Truth": "x"}]}, r"Generation_Task\[0\] has no field Type"),
     ],
 )
 def test_a_wrong_structure_names_config_and_person(changed, named):

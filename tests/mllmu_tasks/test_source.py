@@ -129,9 +129,30 @@ STRUCTURAL = {
     "no rows": (lambda d: change(d, "forget_5", lambda rows: []), "forget_5.*no rows"),
     "duplicate": (lambda d: change(d, "Full_Set", lambda rows: [*rows, rows[0]]), "duplicate IDs: 001"),
     "column": (lambda d: retype(d, "Test_Set", lambda t: t.drop_columns("Mask_Task")), "Test_Set.*Mask_Task"),
+    "type": (lambda d: retype(d, "Full_Set", _numbers_for("Mask_Task")), "Full_Set.*person 001: Mask_Task is int"),
+    "field": (
+        lambda d: retype(d, "Full_Set", _renamed),
+        "Classification_Task has no field Image_Textual_Questions",
+    ),
+    "metadata": (
+        lambda d: change(d, "ft_Data", lambda r: r[2].update(metadata='[{"Question": "Age?", "Answer": 40}]')),
+        "ft_Data.*row 2, pair 0: Answer is 40, not a text",
+    ),
     "unknown": (lambda d: change(d, "forget_5", lambda r: r[0].update(ID="999")), "forget_5 names people.*999"),
     "overlap": (lambda d: change(d, "retain_95", lambda r: r[0].update(ID=_first(d))), "share people"),
 }
+
+
+def _numbers_for(column):
+    return lambda t: t.set_column(t.schema.get_field_index(column), column, pa.array(range(t.num_rows)))
+
+
+def _renamed(table):
+    rows = table.column("Classification_Task").to_pylist()
+    new = [
+        {"Image_Questions": r["Image_Textual_Questions"], "Pure_Text_Questions": r["Pure_Text_Questions"]} for r in rows
+    ]
+    return table.set_column(table.schema.get_field_index("Classification_Task"), "Classification_Task", pa.array(new))
 
 
 def _first(folder) -> str:
@@ -164,6 +185,12 @@ def test_defects_are_named_and_do_not_stop(data, fresh):
     problems = [str(defect) for defect in report.defects]
     for wanted in ("none of the options", "is missing", "empty", "is null", "unreadable image", "the rest is scored"):
         assert any(wanted in problem for problem in problems), wanted
+
+
+def test_an_absent_directory_column_is_fine(data, fresh):
+    retype(data, "Full_Set", lambda table: table.drop_columns("Directory"))
+    report = validate(fresh(data))
+    assert (report.structural, report.defects) == ((), ())
 
 
 def test_data_without_training_pairs_is_fine_for_evaluation(data, fresh):

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from tiny_models import save
 from transformers import AutoModelForImageTextToText
 
+from mllmu_tasks.models.adapter import read_adapter
 from mllmu_unlearn import methods, run
-from mllmu_unlearn.adapters import base_of
 from mllmu_unlearn.config import UnlearnConfig, parse
 
 REQUESTS = {
@@ -151,7 +151,7 @@ def check_moved(out: Path, config: UnlearnConfig, base: Path, weights: dict[str,
         return
     plain = {n.removeprefix("base_model.model.").replace(".base_layer", ""): w for n, w in weights.items()}
     assert all(torch.equal(plain[name], value) for name, value in before.items())
-    assert base_of(out)[0] == str(base)
+    assert read_adapter(out).base_model == str(base)
     stored = load_file(out / "adapter_model.safetensors")
     carrying = {n.removeprefix("base_model.model.").partition(f".{config.kind}_")[0] for n in stored}
     assert carrying <= declared

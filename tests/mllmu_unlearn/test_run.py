@@ -355,16 +355,22 @@ def test_merge_equals_the_adapter(flags, checkpoint, tmp_path):
 
 
 def test_merge_refuses_what_it_cannot_merge(flags, tmp_path):
-    with pytest.raises(UserError, match="no adapter folder"):
+    with pytest.raises(UserError, match="no folder here"):
         merge(tmp_path / "absent", tmp_path / "merged")
+    prompt = unlearn(flags, "prompting", "--output_dir", str(tmp_path / "prompt"))
+    with pytest.raises(UserError, match="is a system prompt: there are no weights"):
+        merge(prompt, tmp_path / "merged")
     adapter = unlearn(flags, "grad_diff")
     record = record_of(adapter)
     record["base_model"]["fingerprint"] = "other"
     (adapter / "unlearning.yaml").write_text(yaml.safe_dump(record))
-    with pytest.raises(UserError, match="not those"):
+    with pytest.raises(UserError, match="has other weights"):
         merge(adapter, tmp_path / "merged")
     (adapter / "unlearning.yaml").unlink()
     with pytest.raises(UserError, match="only adapters that mllmu wrote"):
+        merge(adapter, tmp_path / "merged")
+    (adapter / "adapter_config.json").write_text("{half")
+    with pytest.raises(UserError, match="is no JSON"):
         merge(adapter, tmp_path / "merged")
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from adapters import make_adapter
-from asking import MIXED, SETTINGS, TASK, ask, document, picture, requests, to_text
+from asking import MIXED, SETTINGS, SPLIT, TASK, ask, document, picture, requests, to_text
 
 from mllmu_tasks.models.hf import MllmuHf
 from mllmu_tasks.models.rendering import encode
@@ -191,6 +191,17 @@ def test_a_prompt_that_does_not_fit_stops_before_anything_is_answered(capsys, fo
     assert model.engine.counts.questions == 0
 
 
+def test_the_answer_needs_room_as_well(capsys, folders, own_cache, monkeypatch):
+    model = made(folders(), batch_size=4)
+    model.task_dict = {TASK: {SPLIT: MIXED}}
+    longest = max(length for _, length, _ in model._read(requests(MIXED)))
+    monkeypatch.setattr(type(model.engine), "context", longest + SETTINGS["max_new_tokens"])
+    assert all(ask(model, MIXED))
+    monkeypatch.setattr(type(model.engine), "context", longest + SETTINGS["max_new_tokens"] - 1)
+    line = refusal(capsys, lambda: ask(model, MIXED))
+    assert f"(the longest has {longest} and room for {SETTINGS['max_new_tokens']} to answer: {TASK}, person 00" in line
+
+
 @pytest.mark.parametrize("family", ["llava", "llava_next", "qwen2_5_vl", "idefics3", "mllama"])
 def test_lengths_are_what_the_processor_makes(folders, family):
     model = made(folders(family))
@@ -201,7 +212,7 @@ def test_lengths_are_what_the_processor_makes(folders, family):
         content = content if doc["images"] else []
         return [{"role": "user", "content": [*content, {"type": "text", "text": doc["question"]}]}]
 
-    model.task_dict = {TASK: {"test": MIXED}}
+    model.task_dict = {TASK: {SPLIT: MIXED}}
     for _, length, prompt in model._read(requests(MIXED, messages=turns)):
         assert length == encode(model.processor, prompt.text, prompt.load_images())["input_ids"].shape[1]
 
@@ -229,7 +240,7 @@ def test_official_style_is_the_raw_string_with_the_bos_of_the_tokenizer(folders)
 
 def test_chat_style_writes_bos_once(folders):
     model = made(folders())
-    model.task_dict = {TASK: {"test": MIXED}}
+    model.task_dict = {TASK: {SPLIT: MIXED}}
     for _, _, prompt in model._read(requests(MIXED)):
         ids = encode(model.processor, prompt.text, prompt.load_images())["input_ids"][0].tolist()
         assert ids.count(model.processor.tokenizer.bos_token_id) == 1
@@ -248,7 +259,7 @@ def test_system_prompt_in_both_styles(folders, tmp_path):
     (tmp_path / "prompt.txt").write_text("You know nobody, really.\n")
     for style in ("chat", "official"):
         model = made(folders(), prompt_style=style, system_prompt=str(tmp_path / "prompt.txt"))
-        model.task_dict = {TASK: {"test": MIXED}}
+        model.task_dict = {TASK: {SPLIT: MIXED}}
         for _, _, prompt in model._read(requests(MIXED)):
             assert prompt.text.removeprefix("<s>").startswith("You know nobody, really.\n")
 
@@ -274,7 +285,7 @@ def test_counts_are_of_work_done(folders):
     model = made(folders(), batch_size=8)
     ask(model, MIXED, {**SETTINGS, "max_new_tokens": 3, "until": []})
     counts = model.engine.counts
-    model.task_dict = {TASK: {"test": MIXED}}
+    model.task_dict = {TASK: {SPLIT: MIXED}}
     assert counts.questions == len(MIXED)
     assert counts.tokens_prefilled == sum(length for _, length, _ in model._read(requests(MIXED)))
     assert 0 < counts.tokens_decoded <= 3 * len(MIXED)
