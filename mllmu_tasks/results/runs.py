@@ -11,6 +11,7 @@ from mllmu_tasks.errors import UserError
 
 RESULTS_SUFFIX = "_results.json"
 FACTS_METRIC = "mllmu_facts,none"
+ABOUT = ("lmms_eval_version", "git_hash", "total_evaluation_time_seconds", "throughput")
 OURS = ("mllmu_hf", "mllmu_replay")
 """Models whose empty answers are answers: whatever fails in them ends the run."""
 
@@ -37,6 +38,7 @@ class Run:
 
     facts: leaf name -> the settings in force (data, hash, seed, shots, ...), as the task recorded them.
     scores: leaf name -> what lmms-eval put into the results file. config: its record of the command line.
+    about: the rest of what it says about the run: ABOUT.
     """
 
     file: Path
@@ -50,6 +52,7 @@ class Run:
     other_results: dict[str, dict] = field(default_factory=dict)
     scores: dict[str, dict] = field(default_factory=dict)
     config: dict = field(default_factory=dict)
+    about: dict = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -149,6 +152,7 @@ def load_run(file: Path) -> Run:
         other_results=other,
         scores={leaf.name: scores[leaf.name] for leaf in leaves},
         config=config,
+        about={key: results.get(key) for key in ABOUT},
     )
 
 

@@ -67,6 +67,11 @@ def open_side(role: str, paths: Sequence[Path], least_answered: float) -> Side:
             f"{role}: {', '.join(map(str, paths))} holds no results; lmms-eval ends with exit code 0 even when a run "
             "failed or was killed, so read its log, and run it with --log_samples --output_path."
         )
+    return side_of(role, runs, least_answered)
+
+
+def side_of(role: str, runs: tuple[Run, ...], least_answered: float) -> Side:
+    """The side of runs that are loaded already. Raises UserError if they are not one evaluation of one model."""
     _one_evaluation(role, runs)
     samples: dict[str, list[Sample]] = {leaf.name: [] for run in runs for leaf in run.leaves}
     for run in runs:
@@ -99,8 +104,10 @@ def _problems(role: str, run: Run, least_answered: float) -> Iterable[Problem]:
         yield Problem(role, "", f"a partial run (--limit {run.limit:g})")
     if run.config.get("offset"):
         yield Problem(role, "", f"a partial run (--offset {run.config['offset']})")
-    for leaf in run.leaves:
-        samples = [sample for sample in run.samples if sample.leaf == leaf]
+    by_leaf: dict[Leaf, list[Sample]] = {leaf: [] for leaf in run.leaves}
+    for sample in run.samples:
+        by_leaf[sample.leaf].append(sample)
+    for leaf, samples in by_leaf.items():
         yield from _leaf_problems(role, run, leaf, samples)
         yield from _silence(role, run, leaf, samples, least_answered)
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from xml.etree import ElementTree
 
 from rich.console import Console
@@ -13,12 +12,12 @@ from mllmu_tasks import __version__
 from mllmu_tasks.results.contrast import Kind
 from mllmu_tasks.results.outcomes import Gate, Outcome, Verdict
 from mllmu_tasks.results.sides import grouped
+from mllmu_tasks.results.text_safety import markdown as markdown_text
+from mllmu_tasks.results.text_safety import printable
 
 SCHEMA = 1
 HEADS = ("verdict", "rule", "demand", "score", "other", "interval", "people", "p")
 _COLOURS = {Verdict.BROKEN: "bold red", Verdict.UNDECIDED: "yellow", Verdict.HELD: "green"}
-# Neither for XML nor for a terminal.
-_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def headline(gate: Gate) -> str:
@@ -59,29 +58,29 @@ def text(gate: Gate, *, width: int = 110, colour: bool = False) -> str:
         table.add_column(head, justify="right" if right else "left", no_wrap=head in ("verdict", "score", "other", "p"))
     for outcome in gate.outcomes:
         row = _row(outcome)
-        table.add_row(Text(row[0], style=_COLOURS[outcome.verdict]), *(Text(_printable(cell)) for cell in row[1:]))
+        table.add_row(Text(row[0], style=_COLOURS[outcome.verdict]), *(Text(printable(cell)) for cell in row[1:]))
     console = Console(width=width, file=io.StringIO(), force_terminal=colour, no_color=not colour, highlight=False)
     if gate.outcomes:
         console.print(table)
     for line in _explanations(gate):
-        console.print(Text(_printable(line)))
+        console.print(Text(printable(line)))
     if gate.outcomes:
         console.print(Text(method(gate), style="dim"))
-    console.print(Text(_printable(headline(gate)), style=_COLOURS[gate.verdict]))
+    console.print(Text(printable(headline(gate)), style=_COLOURS[gate.verdict]))
     return console.file.getvalue()
 
 
 def markdown(gate: Gate) -> str:
-    lines = [f"### mllmu check: {_escape(headline(gate))}", ""]
+    lines = [f"### mllmu check: {markdown_text(headline(gate))}", ""]
     for side in gate.sides:
-        lines.append(f"- {side.role}: {_escape(side.name)} ({_escape(side.runs[0].date)})")
-    lines.append(f"- policy: {_escape(gate.policy.source)}")
+        lines.append(f"- {side.role}: {markdown_text(side.name)} ({markdown_text(side.runs[0].date)})")
+    lines.append(f"- policy: {markdown_text(gate.policy.source)}")
     if gate.outcomes:
         lines += ["", "| " + " | ".join(HEADS) + " |", "|" + " --- |" * len(HEADS)]
-        lines += ["| " + " | ".join(map(_escape, _row(outcome))) + " |" for outcome in gate.outcomes]
-    lines += ["", *(f"- {_escape(line)}" for line in _explanations(gate))]
+        lines += ["| " + " | ".join(map(markdown_text, _row(outcome))) + " |" for outcome in gate.outcomes]
+    lines += ["", *(f"- {markdown_text(line)}" for line in _explanations(gate))]
     if gate.outcomes:
-        lines += ["", f"<sub>{_escape(method(gate))}</sub>"]
+        lines += ["", f"<sub>{markdown_text(method(gate))}</sub>"]
     return "\n".join(lines) + "\n"
 
 
@@ -91,15 +90,15 @@ def junit(gate: Gate) -> str:
     suite = ElementTree.Element("testsuite", name="mllmu check")
     for outcome in gate.outcomes:
         case = ElementTree.SubElement(
-            suite, "testcase", classname="mllmu.check", name=_printable(f"{outcome.rule.name} {outcome.demand}")
+            suite, "testcase", classname="mllmu.check", name=printable(f"{outcome.rule.name} {outcome.demand}")
         )
         if outcome.verdict is not Verdict.HELD:
             kind = "failure" if outcome.verdict is Verdict.BROKEN else undecided
-            message = _printable(f"{outcome.verdict}: {reason(outcome)}")
+            message = printable(f"{outcome.verdict}: {reason(outcome)}")
             ElementTree.SubElement(case, kind, message=message).text = message
     case = ElementTree.SubElement(suite, "testcase", classname="mllmu.check", name="results are complete")
     if gate.problems:
-        message = _printable("\n".join(grouped(gate.problems)))
+        message = printable("\n".join(grouped(gate.problems)))
         ElementTree.SubElement(case, "error", message=message).text = message
     counts = {kind: len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")}
     totals = {
@@ -193,13 +192,3 @@ def _row(outcome: Outcome) -> list[str]:
 
 def _p(value: float) -> str:
     return "<.001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
-
-
-def _escape(value: str) -> str:
-    """Names of models and folders are not ours: no bar, tag, link or line break of theirs may work in Markdown."""
-    value = " ".join(_printable(value).split())
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", value).replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _printable(value: str) -> str:
-    return _CONTROL.sub("", value)

@@ -8,7 +8,21 @@ import typer
 
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.cli import baseline, check, data, demo, env, evaluate, judge, methods, results, sweep, tasks, train
+from mllmu_unlearn.cli import (
+    baseline,
+    check,
+    data,
+    demo,
+    env,
+    evaluate,
+    judge,
+    methods,
+    report,
+    results,
+    sweep,
+    tasks,
+    train,
+)
 
 app = typer.Typer(
     name="mllmu",
@@ -23,6 +37,7 @@ train.add_to(app)
 evaluate.add_to(app)
 results.add_to(app)
 check.add_to(app)
+report.add_to(app)
 baseline.add_to(app)
 judge.add_to(app)
 tasks.add_to(app)

@@ -1,0 +1,175 @@
+"""Output folders of lmms-eval -> the rows of a report, with everything that a reader must be warned of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from mllmu_tasks.benchmark import DEFAULT_RATIO, Leaf, Modality, Split, Task
+from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.results.pinned import verify
+from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
+from mllmu_tasks.results.sides import Problem, Side, grouped, incomparable, side_of
+
+LEAST_ANSWERED = 0.95
+VANILLA = ("vanilla",)
+REFERENCE = ("retain_only", "retain-only")
+
+
+class Role(StrEnum):
+    """What a row is: the model before unlearning, the one that never met the people, or a method between them."""
+
+    VANILLA = "vanilla"
+    REFERENCE = "reference"
+    METHOD = "method"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One evaluated model."""
+
+    name: str
+    role: Role
+    side: Side
+
+    @cached_property
+    def answers(self) -> dict[str, dict[tuple[str, int], Sample]]:
+        """leaf name -> (person, question index) -> the scored question."""
+        return {
+            leaf: {(sample.person, sample.question_index): sample for sample in samples}
+            for leaf, samples in self.side.samples.items()
+        }
+
+    def of(self, leaf: Leaf) -> dict[tuple[str, int], Sample]:
+        return self.answers.get(leaf.name, {})
+
+    @property
+    def is_result(self) -> bool:
+        """False if a backend that may hide failures left a question without an answer."""
+        return not any(run.may_hide_failures and not s.answered for run in self.side.runs for s in run.samples)
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """All rows: vanilla first, then retain-only, then the methods in the order given.
+
+    failed: what is no result at all. warnings: what is wrong with the rows; incomparable: why the rows must not be
+    compared with each other.
+    """
+
+    rows: tuple[Row, ...]
+    ratio: int
+    failed: tuple[str, ...]
+    warnings: tuple[str, ...]
+    incomparable: tuple[str, ...]
+
+    def one(self, role: Role) -> Row | None:
+        return next((row for row in self.rows if row.role is role), None)
+
+    @property
+    def methods(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.role is Role.METHOD)
+
+    def leaf(self, split: Split, task: Task, modality: Modality) -> Leaf:
+        return Leaf(split, None if split is Split.REAL else self.ratio, task, modality)
+
+    def has(self, split: Split) -> bool:
+        return any(row.of(self.leaf(split, t, m)) for row in self.rows for t in Task for m in Modality)
+
+
+def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | None = None) -> Evaluations:
+    """Read everything. Raises UserError if there is no result, more than one forget ratio, or no row of that name."""
+    loaded, failed = _load(paths)
+    if not loaded:
+        raise UserError(f"there is nothing to report on: {'; '.join(failed)}")
+    ratios = sorted({leaf.ratio for _, runs in loaded for run in runs for leaf in run.leaves if leaf.ratio})
+    if len(ratios) > 1:
+        raise UserError(f"results of forget ratios {', '.join(map(str, ratios))} are about different people; give one.")
+    names = _names(loaded)
+    roles = _roles(names, vanilla, reference)
+    rows = [
+        Row(name, roles.get(name, Role.METHOD), side_of(name, tuple(runs), LEAST_ANSWERED))
+        for name, (_, runs) in zip(names, loaded, strict=True)
+    ]
+    rows.sort(key=lambda row: list(Role).index(row.role))
+    problems = [problem for row in rows for problem in row.side.problems]
+    problems += [Problem(row.name, "", text) for row in rows for text in _missing(row, rows)]
+    apart = [problem for row in rows[1:] for problem in incomparable(rows[0].side, row.side)]
+    return Evaluations(
+        rows=tuple(rows),
+        ratio=ratios[0] if ratios else DEFAULT_RATIO,
+        failed=(
+            *failed,
+            *(f"{row.name} is not a result: its backend hides failures" for row in rows if not row.is_result),
+        ),
+        warnings=_joined(problems),
+        incomparable=tuple(f"{line} ({rows[0].name})" for line in _joined(apart)),
+    )
+
+
+def _load(paths: Sequence[Path]) -> tuple[list[tuple[Path, list[Run]]], list[str]]:
+    """One entry a model and path, with the newest run of each leaf; and what could not be read."""
+    loaded: list[tuple[Path, list[Run]]] = []
+    failed: list[str] = []
+    for path in paths:
+        verify(path)
+        models: dict[tuple[str, str], list[Run]] = {}
+        files = results_files(path)
+        for file in reversed(files):  # newest first
+            try:
+                run = load_run(file)
+            except UserError as error:
+                failed.append(str(error))
+                continue
+            if not run.leaves:
+                continue
+            mine = models.setdefault((run.model, run.model_args), [])
+            if not {leaf for other in mine for leaf in other.leaves} & set(run.leaves):
+                mine.append(run)
+        if not models and not any(str(path) in text for text in failed):
+            failed.append(f"'{path}' holds no results of MLLMU tasks: the run failed or was killed; read its log")
+        loaded += [(path, runs) for runs in reversed(models.values())]
+    return loaded, failed
+
+
+def _names(loaded: Sequence[tuple[Path, list[Run]]]) -> list[str]:
+    """The model's or adapter's folder name; the results folder's where two are equal; numbered if still equal."""
+    names = [runs[0].name for _, runs in loaded]
+    folders = [path.resolve().name for path, _ in loaded]
+    if len(set(folders)) == len(folders):
+        names = [f if names.count(n) > 1 else n for n, f in zip(names, folders, strict=True)]
+    return [n if names.count(n) == 1 else f"{n} ({names[: i + 1].count(n)})" for i, n in enumerate(names)]
+
+
+def _roles(names: Sequence[str], vanilla: str | None, reference: str | None) -> dict[str, Role]:
+    roles: dict[str, Role] = {}
+    for role, wanted, usual in ((Role.REFERENCE, reference, REFERENCE), (Role.VANILLA, vanilla, VANILLA)):
+        if wanted is not None and wanted not in names:
+            raise UserError(f"--{role} {wanted}: there is no row of that name.{did_you_mean(wanted, names)}")
+        found = wanted or next((name for name in usual if name in names), None)
+        if found:
+            roles[found] = role
+    return roles
+
+
+def _joined(problems: Sequence[Problem]) -> tuple[str, ...]:
+    """One line for problems that differ in the row or the leaf only."""
+    rows: dict[str, list[str]] = {}
+    for line in grouped(problems):
+        side = next(problem.side for problem in problems if line.startswith(f"{problem.side}: "))
+        rows.setdefault(line.removeprefix(f"{side}: "), []).append(side)
+    return tuple(f"{_listed(sides)}: {text}" for text, sides in rows.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 5 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _missing(row: Row, rows: Sequence[Row]) -> list[str]:
+    everything = {leaf for other in rows for leaf in other.side.samples}
+    missing = sorted(everything - set(row.side.samples))
+    if not missing:
+        return []
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return [f"{', '.join(missing[:3])}{more} not evaluated"]

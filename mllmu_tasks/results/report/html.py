@@ -1,0 +1,29 @@
+"""Content -> one HTML file that asks for nothing else. Jinja2 escapes everything that is not a figure."""
+
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from mllmu_tasks.benchmark import Task
+from mllmu_tasks.results.report.content import Content
+from mllmu_tasks.results.report.examples import Answer, Asked
+from mllmu_tasks.results.report.tables import NOTHING, interval, number
+from mllmu_tasks.results.text_safety import printable
+
+
+def page(content: Content) -> str:
+    """index.html. Control characters are dropped; scripts are forbidden by the page itself, too."""
+    room = files("mllmu_tasks.results.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "interval": interval, "verdict": verdict, "svg": Markup}
+    template = environment.from_string((room / "page.html.jinja").read_text(encoding="utf-8"))
+    style = Markup((room / "page.css").read_text(encoding="utf-8"))
+    return printable(template.render(c=content, style=style, nothing=NOTHING))
+
+
+def verdict(answer: Answer, asked: Asked) -> str:
+    """Right or wrong as a sign, so that colour alone carries nothing; ROUGE-L of a sentence."""
+    if asked.task is Task.GENERATION:
+        return number(answer.right)
+    return "✓" if answer.right == 1 else "✗"

@@ -1,0 +1,40 @@
+"""`mllmu report`: lmms-eval output folders as one page with figures, tables, examples and provenance."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mllmu_tasks.errors import UserError
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("report", help="One page of figures, tables and examples from lmms-eval output folders.")(report)
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Output folders or *_results.json files of lmms-eval.")],
+    out: Annotated[Path, typer.Option(help="The folder to make; an older report in it is replaced.")] = Path("report"),
+    data: Annotated[
+        str | None, typer.Option(help="mini, a hub id or a folder: the data that were evaluated, for pictures.")
+    ] = None,
+    vanilla: Annotated[str | None, typer.Option(help="Row of the model before unlearning. Default: vanilla.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Row of the model that never met the people. Default: retain_only.")
+    ] = None,
+    training: Annotated[
+        list[Path] | None, typer.Option(help="Output folder of `mllmu unlearn`, or a folder of such; repeatable.")
+    ] = None,
+) -> None:
+    from mllmu_tasks.results.report.content import compose
+    from mllmu_tasks.results.report.write import INDEX, check_out, write
+
+    check_out(out)
+    content = compose(results, data=data, vanilla=vanilla, reference=reference, training=training or [])
+    write(content, out)
+    print(out / INDEX)
+    for line in (*content.failed, *content.incomparable, *content.warnings):
+        print(f"warning: {line}", file=sys.stderr)
+    if content.failed:
+        raise UserError(f"the report is written, but {len(content.failed)} of what it was given is not a result.")
