@@ -1,10 +1,7 @@
-"""What a training run leaves about its course: losses over the steps, and the memory it took."""
+"""What a training run leaves about its course: the losses over the steps."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import torch
 
 POINTS = 200
 """At most so many logged steps are kept; every n-th then, and always the last one."""
@@ -26,15 +23,3 @@ def loss_curve(logs: Sequence[Mapping[str, Any]], points: int = POINTS) -> dict[
 
 def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
-
-
-def peak_memory(device: torch.device) -> float | None:
-    """MiB at the peak: allocated on a CUDA device, else resident in this process; None where the system hides it."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -16,11 +16,12 @@ from torch import nn
 from transformers import set_seed
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
 from mllmu_unlearn import adapters, card, features, models, plan
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
-from mllmu_unlearn.curve import loss_curve, peak_memory
+from mllmu_unlearn.curve import loss_curve
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.dry_run import describe
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder

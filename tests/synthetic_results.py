@@ -64,6 +64,7 @@ def write_evaluation(
         "config": {"model": model, "model_args": arguments, "limit": None},
         "lmms_eval_version": "0.7.3",
         "total_evaluation_time_seconds": "61.5",
+        "throughput": {"avg_peak_memory_mib": 640.0},
     }
     (place / f"{DATE}_results.json").write_text(json.dumps(record), encoding="utf-8")
     return folder

@@ -20,6 +20,7 @@ from mllmu_tasks.models.arguments import check_arguments, gib, truth
 from mllmu_tasks.models.base import open_base
 from mllmu_tasks.models.engine import Engine
 from mllmu_tasks.models.journal import code, digest, open_journal, request_keys
+from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.rendering import Prompt, Renderer
 from mllmu_tasks.models.response_cache import identify
@@ -217,11 +218,12 @@ class MllmuHf(lmms):
     def _report(self, seconds: float) -> None:
         """One log line, which lmms-eval puts into the results as `throughput` too."""
         counts = self.engine.counts
+        peak = peak_memory(self.engine.device)
         log_metrics(
             total_elapsed_time=seconds,
             total_gen_tokens=counts.tokens_decoded,
             avg_speed=counts.tokens_decoded / max(seconds, 1e-9),
-            additional_metrics=counts.as_dict(),
+            additional_metrics=counts.as_dict() | ({} if peak is None else {"peak_memory_mib": peak}),
         )
         if counts.unanswered:
             logger.warning(f"mllmu_hf: {counts.unanswered} of {counts.questions} questions got an empty answer.")

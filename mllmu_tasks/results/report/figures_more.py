@@ -99,16 +99,17 @@ def cost(subject: Subject, trainings: Sequence[Training], width: float) -> Figur
     evaluated = [(row.name, evaluation_seconds(row)) for row in rows]
     panels = [
         ("evaluation, seconds", evaluated),
+        ("evaluation, peak MiB", [(row.name, evaluation_memory(row)) for row in rows]),
         ("training, seconds", [(t.name, t.seconds) for t in trainings]),
-        ("training, peak memory in MiB", [(t.name, t.peak_memory_mib) for t in trainings]),
+        ("training, peak MiB", [(t.name, t.peak_memory_mib) for t in trainings]),
     ]
     panels = [(title, found) for title, values in panels if (found := [(n, v) for n, v in values if v is not None])]
     if not panels:
         return None
-    columns = len(panels) if width >= theme.WIDE else 1
+    columns = min(len(panels), 2 if len(panels) == 4 else 3) if width >= theme.WIDE else 1
     longest = max(len(found) for _, found in panels)
     figure, axes = grid(-(-len(panels) // columns), columns, width, 0.165 * longest + 0.62)
-    for axis, (title, found) in zip(axes, panels, strict=True):
+    for axis, (title, found) in zip(axes, panels, strict=False):
         axis.barh(range(len(found)), [v for _, v in found], height=0.66, color=theme.METHODS[2], alpha=0.55)
         axis.set(ylim=(longest - 0.4, -0.6), title=title)
         axis.margins(x=0.12)
@@ -125,3 +126,9 @@ def evaluation_seconds(row: Row) -> float | None:
         return sum(map(float, said))
     except (TypeError, ValueError):
         return None
+
+
+def evaluation_memory(row: Row) -> float | None:
+    """The highest peak that mllmu_hf recorded in the runs of a row, MiB."""
+    said = [(run.about.get("throughput") or {}).get("avg_peak_memory_mib") for run in row.side.runs]
+    return max((float(value) for value in said if isinstance(value, (int, float)) and value), default=None)

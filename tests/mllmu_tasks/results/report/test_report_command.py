@@ -143,8 +143,9 @@ def test_training_runs_finished_and_not(study, tmp_path):
     assert "slow (unfinish" in drawn
     assert ">retain<" in drawn
     cost = (tmp_path / "r" / "figures" / "cost.svg").read_text()
-    assert "training, peak memory" in cost
+    assert "training, peak MiB" in cost
     assert ">800<" in cost
+    assert cost.count(">640<") == 5
     page = (tmp_path / "r" / "index.html").read_text()
     assert "beta &lt;script&gt;" in page
     (adapters / "npo" / "unlearning.yaml").write_text("- 1")
