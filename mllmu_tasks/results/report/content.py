@@ -94,7 +94,7 @@ def _summary(found: Evaluations) -> str:
     parts = [
         f"forget ratio {found.ratio} %",
         f"{len(found.rows)} models",
-        f"{len(forgotten)} people to forget among {len(people)}",
+        f"{len(forgotten)} people to forget among {len(people)}" if forgotten else f"{len(people)} people",
         f"up to {asked:,} questions a model",
         f"data {', '.join(data)}" if data else "data not recorded",
     ]

@@ -122,13 +122,13 @@ def cut(text: str) -> str:
 
 def _records(found: Evaluations, leaves: Sequence[Leaf], source: Source) -> dict[str, Person]:
     """person -> record. Raises UserError if the source's content has another hash than the results say."""
-    facts = {leaf.name: found.rows[0].side.facts.get(leaf.name) or {} for leaf in leaves}
     for leaf in leaves:
-        said = facts[leaf.name]
+        row = next(row for row in found.rows if row.of(leaf))
+        said = row.side.facts[leaf.name]
         configs = {leaf.config, *([FULL_CONFIG] if said.get("shot_people") else [])}
         if source.hash(configs) != said.get("data_hash"):
             raise UserError(
-                f"--data {source.name} is not what {found.rows[0].name} was asked about: {leaf.name} was evaluated on "
+                f"--data {source.name} is not what {row.name} was asked about: {leaf.name} was evaluated on "
                 f"'{said.get('data', 'unknown data')}' with hash {str(said.get('data_hash'))[:12]}."
             )
     return source.by_id(leaves[0].config) if leaves else {}

@@ -46,7 +46,9 @@ class Subject:
 
 
 def short(name: str) -> str:
-    return name if len(name) <= SHORT else f"{name[: SHORT - 1]}…"
+    """Begin and end of a long name: names of a sweep differ at the end."""
+    half = SHORT // 2
+    return name if len(name) <= SHORT else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def tradeoff(subject: Subject, width: float) -> Figure | None:

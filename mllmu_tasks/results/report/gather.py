@@ -80,7 +80,7 @@ class Evaluations:
 
 def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | None = None) -> Evaluations:
     """Read everything. Raises UserError if there is no result, more than one forget ratio, or no row of that name."""
-    loaded, failed = _load(paths)
+    loaded, failed, older = _load(paths)
     if not loaded:
         raise UserError(f"there is nothing to report on: {'; '.join(failed)}")
     ratios = sorted({leaf.ratio for _, runs in loaded for run in runs for leaf in run.leaves if leaf.ratio})
@@ -99,24 +99,21 @@ def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | N
     return Evaluations(
         rows=tuple(rows),
         ratio=ratios[0] if ratios else DEFAULT_RATIO,
-        failed=(
-            *failed,
-            *(f"{row.name} is not a result: its backend hides failures" for row in rows if not row.is_result),
-        ),
-        warnings=_joined(problems),
+        failed=(*failed, *map(_hides, (row for row in rows if not row.is_result))),
+        warnings=(*_joined(problems), *older),
         incomparable=tuple(f"{line} ({rows[0].name})" for line in _joined(apart)),
     )
 
 
-def _load(paths: Sequence[Path]) -> tuple[list[tuple[Path, list[Run]]], list[str]]:
-    """One entry a model and path, with the newest run of each leaf; and what could not be read."""
+def _load(paths: Sequence[Path]) -> tuple[list[tuple[Path, list[Run]]], list[str], list[str]]:
+    """One entry a model and path, with the newest run of each leaf; what could not be read; what is left out."""
     loaded: list[tuple[Path, list[Run]]] = []
     failed: list[str] = []
+    older: list[str] = []
     for path in paths:
         verify(path)
         models: dict[tuple[str, str], list[Run]] = {}
-        files = results_files(path)
-        for file in reversed(files):  # newest first
+        for file in sorted(results_files(path), key=lambda file: file.name, reverse=True):  # newest first
             try:
                 run = load_run(file)
             except UserError as error:
@@ -125,12 +122,14 @@ def _load(paths: Sequence[Path]) -> tuple[list[tuple[Path, list[Run]]], list[str
             if not run.leaves:
                 continue
             mine = models.setdefault((run.model, run.model_args), [])
-            if not {leaf for other in mine for leaf in other.leaves} & set(run.leaves):
+            if {leaf for other in mine for leaf in other.leaves} & set(run.leaves):
+                older.append(f"{run.name}: '{file}' is older than another evaluation of the same, and left out")
+            else:
                 mine.append(run)
         if not models and not any(str(path) in text for text in failed):
             failed.append(f"'{path}' holds no results of MLLMU tasks: the run failed or was killed; read its log")
         loaded += [(path, runs) for runs in reversed(models.values())]
-    return loaded, failed
+    return loaded, failed, older
 
 
 def _names(loaded: Sequence[tuple[Path, list[Run]]]) -> list[str]:
@@ -151,6 +150,10 @@ def _roles(names: Sequence[str], vanilla: str | None, reference: str | None) -> 
         if found:
             roles[found] = role
     return roles
+
+
+def _hides(row: Row) -> str:
+    return f"{row.name}: questions have no answer, and {row.side.runs[0].model} may hide failures that way"
 
 
 def _joined(problems: Sequence[Problem]) -> tuple[str, ...]:

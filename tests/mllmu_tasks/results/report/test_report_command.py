@@ -81,7 +81,7 @@ def test_rows_that_are_no_results_and_rows_that_do_not_compare(study, tmp_path):
     page = (out / "index.html").read_text()
     warnings = page.split('id="warnings"')[1].split("</section>")[0]
     assert "failed or was killed" in warnings
-    assert "stock is not a result" in warnings
+    assert "stock: questions have no answer, and llava_hf may hide failures" in warnings
     assert "other: mllmu_forget_classification_image" in warnings
     assert "seed is 7" in warnings
     assert "3 of 16 questions are scored" in warnings
@@ -140,7 +140,7 @@ def test_training_runs_finished_and_not(study, tmp_path):
     code, output = run_report(study, "--training", adapters, "--out", tmp_path / "r")
     assert code == 0, output
     drawn = (tmp_path / "r" / "figures" / "losses.svg").read_text()
-    assert "slow (unfinish" in drawn
+    assert ">slow (un…nfinished)<" in drawn
     assert ">retain<" in drawn
     cost = (tmp_path / "r" / "figures" / "cost.svg").read_text()
     assert "training, peak MiB" in cost
