@@ -88,6 +88,8 @@ def style() -> Iterator[None]:
 def svg(figure: Figure) -> str:
     """The figure as an SVG file, equal for equal figures."""
     out = io.StringIO()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it stands now; each further drawing would lay it out again
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "mllmu report"})
     return out.getvalue()
 

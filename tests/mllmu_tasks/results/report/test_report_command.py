@@ -15,6 +15,12 @@ from synthetic_results import everyone, write_evaluation, write_study
 from mllmu_tasks.benchmark import Split
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For what figures do not show; drawing is most of the time."""
+    monkeypatch.setattr("mllmu_tasks.results.report.content._drawings", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     return write_study(tmp_path_factory.mktemp("study"), 3, 40, 8, 6)
@@ -49,7 +55,7 @@ def test_markdown_escapes_and_shows_the_figures(hostile):
     assert widths <= {4, 8, 14, 13}  # no bar of the name's own divides a cell
 
 
-def test_a_method_that_is_shown_to_be_better_is_bold_and_another_is_not(tmp_path):
+def test_a_method_that_is_shown_to_be_better_is_bold_and_another_is_not(tmp_path, no_figures):
     who = everyone(60, 20, 20)
     better = GOOD | {Split.RETAIN: 0.95}
     worse = GOOD | {Split.RETAIN: 0.2, Split.FORGET: 0.25}
@@ -66,7 +72,7 @@ def test_a_method_that_is_shown_to_be_better_is_bold_and_another_is_not(tmp_path
     assert "**" not in forget  # .20 and .25 of 20 people decide nothing
 
 
-def test_rows_that_are_no_results_and_rows_that_do_not_compare(study, tmp_path):
+def test_rows_that_are_no_results_and_rows_that_do_not_compare(study, tmp_path, no_figures):
     who = everyone(40, 8, 6)
     (tmp_path / "killed").mkdir()
     stock = write_evaluation(tmp_path / "stock", "stock", who, GOOD, model="llava_hf", silent=0.1)
@@ -90,7 +96,7 @@ def test_rows_that_are_no_results_and_rows_that_do_not_compare(study, tmp_path):
     assert "<strong>" not in tables  # nothing is best among rows that cannot be compared
 
 
-def test_pictures_only_of_the_data_that_were_evaluated(tmp_path, study):
+def test_pictures_only_of_the_data_that_were_evaluated(tmp_path, study, no_figures):
     code, output = run_report(study, "--data", "mini", "--out", tmp_path / "r")
     assert (code, "is not what vanilla was asked about" in output) == (2, True)
     assert not (tmp_path / "r").exists()
@@ -98,7 +104,7 @@ def test_pictures_only_of_the_data_that_were_evaluated(tmp_path, study):
     assert "are shown with --data" in (tmp_path / "r" / "index.html").read_text()
 
 
-def test_frame_is_named_or_found(study, tmp_path):
+def test_frame_is_named_or_found(study, tmp_path, no_figures):
     assert "Did you mean 'method_01'" in run_report(study, "--vanilla", "method_1", "--out", tmp_path / "r")[1]
     code, _ = run_report(study, "--vanilla", "method_01", "--reference", "vanilla", "--out", tmp_path / "r")
     page = (tmp_path / "r" / "index.html").read_text()
@@ -108,7 +114,7 @@ def test_frame_is_named_or_found(study, tmp_path):
     assert re.search(r'<tr class="method"><th scope="row">retain_only', page)
 
 
-def test_what_is_refused(study, tmp_path):
+def test_what_is_refused(study, tmp_path, no_figures):
     assert "does not exist" in run_report(tmp_path / "none", "--out", tmp_path / "r")[1]
     (tmp_path / "empty").mkdir()
     assert "nothing to report on" in run_report(tmp_path / "empty", "--out", tmp_path / "r")[1]
