@@ -13,6 +13,7 @@ from mllmu_tasks.results.report.figures import TITLES, Subject, grid, names_left
 from mllmu_tasks.results.report.gather import Row
 from mllmu_tasks.results.report.training import Training
 
+LABEL = 10
 CURVES = {"forget": theme.LOW, "retain": theme.HIGH}
 
 
@@ -29,12 +30,18 @@ def people(subject: Subject, width: float) -> Figure | None:
         _cells(axis, [known[task][name] for name in names], order)
         axis.set(xlim=(-0.5, len(order) - 0.5), ylim=(len(names) - 0.4, -0.6), title=TITLES[task])
         step = -(-len(order) // int(width * 9))
-        axis.set_xticks(range(0, len(order), step), order[::step], rotation=90, fontsize=6.5)
+        axis.set_xticks(
+            range(0, len(order), step), [label(person) for person in order[::step]], rotation=90, fontsize=6.5
+        )
         names_left(axis, names, True)
         axis.grid(visible=False)
         axis.spines["bottom"].set_visible(False)
     axes[-1].set_xlabel("person, the most remembered first")
     return figure
+
+
+def label(person: str) -> str:
+    return person if len(person) <= LABEL else f"{person[: LABEL - 1]}…"
 
 
 def by_person(subject: Subject, row: Row, task: Task) -> dict[str, float]:
