@@ -100,14 +100,15 @@ def measure(folder: Path) -> dict:
     logger.remove()
     leaves = [Leaf(s, 5, t, m) for s in Split if s is not Split.REAL for t in Task for m in Modality]
     leaves += [Leaf(Split.REAL, None, t, m) for t in Task for m in Modality]
-    before, began = resident(), time.perf_counter()
+    before, began, busy = resident(), time.perf_counter(), time.process_time()
     with Peak() as peak:
         docs = [leaf_docs(Dataset.from_list([{"n": 0}], split=NamedSplit(leaf.name))) for leaf in leaves]
-    seconds = time.perf_counter() - began
+    seconds, busy = time.perf_counter() - began, time.process_time() - busy
     tables = sum(pq.read_table(file).nbytes for file in folder.glob("*/*.parquet"))
     above = peak.largest - before - tables
     return {
         "seconds": seconds,
+        "busy": busy,
         "above": above,
         "grown": peak.largest - before,
         "table": tables,
@@ -132,8 +133,9 @@ def main() -> None:
                 subprocess.run(again, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
             )
         print(
-            f"{people:>6} people, {found['questions']:>7} questions: {found['seconds']:.1f} s, "
-            f"{1000 * found['seconds'] / people:.2f} ms a person; memory grows by {found['grown'] / MB:.0f} MB, "
+            f"{people:>6} people, {found['questions']:>7} questions: {found['seconds']:.1f} s "
+            f"({found['busy']:.1f} s of processor time, {1000 * found['busy'] / people:.2f} ms a person); "
+            f"memory grows by {found['grown'] / MB:.0f} MB, "
             f"the source table has {found['table'] / MB:.0f} MB, {found['above'] / MB:+.0f} MB above it",
             flush=True,
         )

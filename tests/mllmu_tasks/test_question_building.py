@@ -76,7 +76,7 @@ def test_seconds_and_memory_of_the_benchmark_script(folders):
     command = [sys.executable, str(FOLDER / "questions.py"), "--folder", folders(400)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
     assert found["questions"] > 8000
-    assert found["seconds"] < 10  # a second or so on an idle core
+    assert found["busy"] < 10  # a second or so
     assert found["grown"] < 150_000_000
 
 
