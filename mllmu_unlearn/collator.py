@@ -13,7 +13,7 @@ from PIL.Image import Image
 from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.batching import Row, by_token, stack
+from mllmu_tasks.models.batching import Row, alike, by_token, stack
 from mllmu_unlearn.data import Sample
 from mllmu_unlearn.losses import IGNORED
 
@@ -136,6 +136,11 @@ class Collator:
 
     def batch(self, picks: Sequence[tuple[int, Row, bool]]) -> dict[str, Any]:
         rows = [{name: t for name, t in row.items() if name != "images"} for _, row, _ in picks]
+        if len(alike(rows)) > 1:
+            raise UserError(
+                "this model reads images by cross attention, so a batch cannot mix rows with and without an image; use "
+                "--per_device_train_batch_size 1 with --gradient_accumulation_steps, or one of --modalities."
+            )
         inputs = stack(rows, {"input_ids": self.padding, "labels": IGNORED}, "right")
         labels = F.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
         for place, (_, _, muted) in enumerate(picks):

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -140,7 +141,7 @@ def measure(
 
 
 def attribution(context: "Context", side: str, names: Mapping[str, str], batches: int) -> dict[str, torch.Tensor]:
-    """Mean |a dL/da| of each neuron over `batches` batches of four, evenly spaced; L is the nll of a batch.
+    """Mean |a dL/da| of each neuron over `batches` batches of four of each modality, evenly spaced; L is a batch's nll.
 
     In the language part only over the positions that predict answer tokens. names: as in `measure`.
     """
@@ -155,7 +156,7 @@ def attribution(context: "Context", side: str, names: Mapping[str, str], batches
         caught[name] = values
 
     context.model.eval()
-    for batch in context.batches(side, 4, at_most=batches * 4):
+    for batch in chain.from_iterable(context.batches(side, 4, which, batches * 4) for which in ("image", "text")):
         with torch.enable_grad(), _inputs(context, names, take):
             logits = forward(context.model, batch)
             mean_nll(logits, batch["labels"]).backward()

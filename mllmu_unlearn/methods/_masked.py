@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn import adapters, models, saliency
@@ -17,7 +18,7 @@ class MaskedMethod(Method):
 
     modules: str = hyper("both", "Linear layers that may move: language, vision (tower, projector), both.", "the paper")
     carrier: str = hyper("", "What the result is saved as; `mllmu methods` names the choices.", "the method")
-    at_most: int = hyper(0, "Samples to take gradients of, of each side; 0 = all.", "this package")
+    at_most: int = hyper(0, "Samples to take gradients of, of each side and modality; 0 = all.", "this package")
 
     def __post_init__(self):
         self.carrier = self.carrier or self.carriers[0]
@@ -34,8 +35,8 @@ class MaskedMethod(Method):
         return adapters.of_part(model, self.modules)
 
     def batches(self, context, side):
-        """As large as in MMUnlearner's code, for squares depend on it; the same for any number of processes."""
-        return context.batches(side, 4, at_most=self.at_most)
+        """Of one modality each, as large as in MMUnlearner's code (squares depend on it), whatever the processes."""
+        return chain.from_iterable(context.batches(side, 4, which, self.at_most) for which in ("image", "text"))
 
     def weights(self, context) -> list[str]:
         """Names of the weights that compete for the mask; the model is where gradients are wanted."""

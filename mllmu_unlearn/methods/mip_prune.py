@@ -20,7 +20,7 @@ class MIPPrune(Method):
     trains = False
 
     top_k: int = hyper(5, "Neurons to switch off in each layer.", "Open-MMunlearning")
-    batches: int = hyper(4, "Batches of four forget samples to measure on.", "Open-MMunlearning")
+    batches: int = hyper(4, "Batches of four forget samples of each modality to measure on.", "Open-MMunlearning")
     towers: str = hyper("language,vision", "Where to prune.", "Open-MMunlearning")
 
     def __post_init__(self):

@@ -179,7 +179,7 @@ def test_mip_scores_equal_a_direct_computation(bases, data, tmp_path, monkeypatc
 
     def remember(context, side, names, batches):
         seen["scores"] = attribution(context, side, names, batches)
-        seen["batches"] = list(context.batches(side, 4, at_most=8))
+        seen["batches"] = list(context.batches(side, 4, "text", 8))
         return seen["scores"]
 
     monkeypatch.setattr(neurons, "attribution", remember)
