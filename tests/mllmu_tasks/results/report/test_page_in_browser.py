@@ -8,6 +8,8 @@ import pytest
 from browser import Elements, dom, screenshot
 from reporting import IMAGE, NAME, PERSON, SCRIPT
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
 def proxy():
