@@ -35,6 +35,9 @@ class Hidden:
         handles = [m.register_forward_hook(hook(pattern)) for pattern, m in self.modules.items()]
         try:
             yield caught
+            silent = sorted(set(self.modules) - set(caught))
+            if silent:
+                raise UserError(f"layer '{silent[0]}' does not run on these samples; choose another --layer.")
         finally:
             for handle in handles:
                 handle.remove()

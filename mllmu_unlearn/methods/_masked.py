@@ -17,7 +17,7 @@ class MaskedMethod(Method):
     if every step is masked; a SHiRA holds exactly them, what it is filled up with stays 0."""
 
     modules: str = hyper("both", "Linear layers that may move: language, vision (tower, projector), both.", "the paper")
-    carrier: str = hyper("", "What the result is saved as; `mllmu methods` names the choices.", "the method")
+    carrier: str = hyper("", "Kind of the result; empty = the first that `mllmu methods NAME` lists.", "the method")
     at_most: int = hyper(0, "Samples to take gradients of, of each side and modality; 0 = all.", "this package")
 
     def __post_init__(self):

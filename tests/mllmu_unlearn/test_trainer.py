@@ -15,6 +15,7 @@ from mllmu_unlearn.adapters import Lora, add_lora
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import UnlearnConfig
 from mllmu_unlearn.data import Rows, TrainingSet, choose_people
+from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.reference import AdapterOff, cache
 from mllmu_unlearn.schedule import Schedule
@@ -277,3 +278,9 @@ def test_a_layer_pattern_must_fit_one_module(build):
 
     with pytest.raises(UserError, match="fits 0 modules"):
         build(Lost())
+
+
+def test_a_layer_that_does_not_run_is_told(tiny):
+    hidden = Hidden(tiny[0], (r"vision_tower\.encoder\.layers\.0",))
+    with pytest.raises(UserError, match=r"vision_tower.* does not run on these samples"), hidden.catch(torch.arange(2)):
+        tiny[0](input_ids=torch.arange(6, 16).view(1, 10))
