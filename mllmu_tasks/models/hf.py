@@ -20,6 +20,7 @@ from mllmu_tasks.models.arguments import check_arguments, gib, truth
 from mllmu_tasks.models.base import open_base
 from mllmu_tasks.models.engine import Engine
 from mllmu_tasks.models.journal import code, digest, open_journal, request_keys
+from mllmu_tasks.models.loading import manners
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.rendering import Prompt, Renderer
@@ -92,7 +93,7 @@ class MllmuHf(lmms):
         except UserError as error:
             stop(error)
         self.name = " + ".join(Path(str(part)).name for part in (pretrained, peft) if part)
-        self.identity = [pretrained, str(processor), *weights, str(self._model.dtype), str(attn_implementation)]
+        self.identity = [pretrained, *weights, *manners(self.processor, self._model), str(attn_implementation)]
         failures_end_the_run("mllmu_hf")
         identify("mllmu_hf", *self.identity, self.system_prompt, str(self.processor.chat_template))
 

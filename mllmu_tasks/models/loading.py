@@ -1,5 +1,6 @@
 """Model and processor from a folder or the hub; what fails says so in one sentence."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ def load_processor(pretrained: str, revision: str | None, trust_remote_code: boo
     if not isinstance(processor, ProcessorMixin):
         raise UserError(f"{said} has a {type(processor).__name__}, not a processor of images and text; {remedy}.")
     return processor
+
+
+def manners(processor: Any, model: Any) -> list[str]:
+    """What decides answers beside weights and prompts: images' preparation, vocabulary, defaults, dtype."""
+    words = sorted(processor.tokenizer.get_vocab().items())
+    return [processor.to_json_string(), json.dumps(words), model.generation_config.to_json_string(), str(model.dtype)]
 
 
 def load_model(

@@ -84,6 +84,22 @@ def test_weights_alone_take_the_processor_of_another_folder(capsys, folders, tmp
     assert apart.identity != whole.identity
 
 
+@pytest.mark.parametrize("edit", ["images", "generation"])
+def test_a_processor_or_default_changed_in_place_is_another_model(folders, tmp_path, edit):
+    """Kept answers of the one must not be served as the other's."""
+    folder = shutil.copytree(folders(), tmp_path / "same")
+    before = made(folder).identity
+    assert made(folder).identity == before
+    name = {"images": "processor_config.json", "generation": "generation_config.json"}[edit]
+    settings = json.loads((folder / name).read_text())
+    if edit == "images":
+        settings["image_processor"]["image_mean"] = [0.5, 0.5, 0.5]
+    else:
+        settings["repetition_penalty"] = 1.3
+    (folder / name).write_text(json.dumps(settings))
+    assert made(folder).identity != before
+
+
 def test_no_chat_template(capsys, folders, tmp_path):
     folder = shutil.copytree(folders(), tmp_path / "bare")
     (folder / "chat_template.jinja").unlink()
