@@ -11,9 +11,10 @@ from tiny_models import save
 from transformers import AutoModelForImageTextToText
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.adapter import attach, read_adapter
 from mllmu_unlearn import adapters, run, saliency
 from mllmu_unlearn.config import UnlearnConfig, parse
-from mllmu_unlearn.export import merge
+from mllmu_unlearn.export import link, merge
 from mllmu_unlearn.methods import get
 from mllmu_unlearn.methods.smfa import sculpted
 from mllmu_unlearn.trainer import MethodTrainer
@@ -159,6 +160,15 @@ def test_salun_moves_its_share_and_nothing_else_whatever_carries_it(base, unlear
     full = weights(unlearn("salun", *flags, "--carrier", "full", out="full"))
     sparse = unlearn("salun", *flags, "--carrier", "shira", out="shira")
     merged = weights(merge(sparse, tmp_path / "merged"))
+    plain = AutoModelForImageTextToText.from_pretrained(base)
+    evaluated = attach(plain, read_adapter(sparse), str(base))
+    with torch.no_grad():
+        expected = AutoModelForImageTextToText.from_pretrained(tmp_path / "merged")(input_ids=IDS).logits
+    assert torch.allclose(logits(evaluated), expected, atol=1e-5)
+    with pytest.raises(UserError, match="use --merge"):
+        link(sparse, tmp_path / "linked")
+    with pytest.raises(UserError, match="pass it as pretrained="):
+        read_adapter(tmp_path / "full")
     total = sum(start[f"{name}.weight"].numel() for name in places)
     for after in (full, merged):
         moved = {name: start[name] != after[name] for name in start}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -29,6 +31,11 @@ def test_markdown_rows_have_as_many_cells_as_the_head():
     rows = run("--markdown").replace("\\|", "").splitlines()
     assert {row.count("|") for row in rows} == {6}
     assert len(rows) == 2 + len(names())
+
+
+def test_the_documentation_holds_the_table():
+    documentation = Path(__file__).parents[3] / "docs" / "methods.md"
+    assert run("--markdown").strip() in documentation.read_text(encoding="utf-8")
 
 
 def test_an_unknown_one_is_named():
