@@ -10,6 +10,7 @@ from pathlib import Path
 from asking import MIXED, ask
 
 from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.models.journal import Journal
 
 TESTS = Path(__file__).parents[2]
 
@@ -37,4 +38,8 @@ def test_two_processes_answer_as_one(folders, own_cache, tmp_path):
     for rank in range(2):
         assert json.loads((tmp_path / f"rank{rank}.json").read_text()) == alone[rank::2]
     assert ended.stderr.count("reading questions") == ended.stderr.count("reading questions:  ")  # one bar, of rank 0
-    assert list((own_cache / "answers").iterdir()) == []
+    kept = [
+        Journal(file) for file in (own_cache / "answers").iterdir()
+    ]  # no process removes answers before the scoring
+    assert sorted(len(journal.answers) for journal in kept) == [4, 4, 8]
+    assert all(journal.finished for journal in kept)
