@@ -1,6 +1,6 @@
 """`unlearning.yaml` and the model card: all that is needed to know what an output folder is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
@@ -11,6 +11,7 @@ import yaml
 from mllmu_unlearn.folders import MARK
 
 FORMAT = 1
+CARD = "README.md"
 PACKAGES = ("mllmu", "torch", "transformers", "peft", "accelerate")
 
 _CARD = Template("""\
@@ -37,7 +38,7 @@ $what
 | seed | $seed |
 | versions | $versions |
 | training | $training |
-
+$results
 ## Use
 
 $use
@@ -50,6 +51,15 @@ The weights derive from the base model and stand under its licence. MLLMU-Bench 
 celebrities; its terms are on its data card. Unlearning of this kind lowers what the model tells; it is no
 proof that nothing can be recovered from the weights.
 """)
+
+_RESULTS = """
+## Results
+
+{table}
+
+Mean score ± standard error clustered by person, by lmms-eval on the tasks of `mllmu`: cls and cloze are accuracies, gen
+is ROUGE-L; image and text pooled. Forget and test should be low, retain and real as before.
+"""
 
 _USE = {
     "lora": """\
@@ -93,15 +103,20 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-def write(folder: Path, record: Mapping[str, Any], *, name: str) -> None:
-    """Write both files. `record` is the content of unlearning.yaml, `name` the heading of the card."""
+def write(
+    folder: Path, record: Mapping[str, Any], *, name: str, model_index: Sequence[Mapping] = (), table: str = ""
+) -> None:
+    """Write both files. `record` is the content of unlearning.yaml, `name` the heading of the card.
+
+    model_index, table: evaluation results, for the Hub and for readers.
+    """
     text = yaml.dump({"format": FORMAT} | dict(record), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     (folder / MARK).write_text(text, encoding="utf-8")
-    card = _card(record, name=name)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    card = _card(record, name=name, model_index=model_index, table=table)
+    (folder / CARD).write_text(card, encoding="utf-8")
 
 
-def _card(record: Mapping[str, Any], *, name: str) -> str:
+def _card(record: Mapping[str, Any], *, name: str, model_index: Sequence[Mapping], table: str) -> str:
     about = record["about"]
     base, forget, kind = record["base_model"], record["forget"], record["kind"]
     ids = ", ".join(forget["ids"])
@@ -129,7 +144,12 @@ def _card(record: Mapping[str, Any], *, name: str) -> str:
         "training": ", ".join(f"{k} {v}" for k, v in _flat(record["training"]) if k != CURVE) or "none",
     }
     fields["use"] = Template(_USE[kind]).substitute(fields)
-    return _CARD.substitute(fields, front=yaml.safe_dump(_front(record), sort_keys=False))
+    front = _front(record) | ({"model-index": list(model_index)} if model_index else {})
+    return _CARD.substitute(
+        fields,
+        results=_RESULTS.format(table=table) if table else "",
+        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
+    )
 
 
 def _what(record: Mapping[str, Any], title: str) -> str:

@@ -13,6 +13,7 @@ from mllmu_unlearn.adapters import Lora
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.methods._supervised import WEIGHTS, Supervised
 from mllmu_unlearn.numbers import check_numbers, checked_hyper_parameters
+from mllmu_unlearn.options import Options, option
 from mllmu_unlearn.parse import id_list, json_object, parse
 
 __all__ = ["FinetuneConfig", "UnlearnConfig", "parse"]
@@ -22,60 +23,56 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 PROTOCOLS = ("paper", "official")
 
 
-def _option(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass
-class _TrainConfig(TrainingArguments):
+class _TrainConfig(Options, TrainingArguments):
     """What both commands share. Raises UserError on construction for every value that cannot work."""
 
-    model_name_or_path: str | None = _option(None, "Model to start from: a folder or a hub id.")
-    revision: str | None = _option(None, "Branch, tag or commit of a hub model.")
-    dtype: str = _option("auto", "Type of the model's weights: auto (as stored), float32, bfloat16, float16.")
-    attn_implementation: str | None = _option(None, "Attention of the model, such as sdpa or flash_attention_2.")
-    trust_remote_code: bool = _option(False, "Allow code from the model's repository.")
-    data: str | None = _option(None, "Hub id, folder in the hub layout, or mini. Default: MLLMU_DATA.")
-    train_data: str | None = _option(
+    model_name_or_path: str | None = option(None, "Model to start from: a folder or a hub id.")
+    revision: str | None = option(None, "Branch, tag or commit of a hub model.")
+    dtype: str = option("auto", "Type of the model's weights: auto (as stored), float32, bfloat16, float16.")
+    attn_implementation: str | None = option(None, "Attention of the model, such as sdpa or flash_attention_2.")
+    trust_remote_code: bool = option(False, "Allow code from the model's repository.")
+    data: str | None = option(None, "Hub id, folder in the hub layout, or mini. Default: MLLMU_DATA.")
+    train_data: str | None = option(
         None, "Folder in the layout of MLLMMU/baseline_train_split, for the image pairs. Default: ft_Data."
     )
-    forget_ratio: int | None = _option(None, "Forget the people of forget_5, forget_10 or forget_15.")
-    forget_ids: str | None = _option(None, "Forget these people: ids with commas between, or a file of ids.")
-    modalities: str | None = _option(None, "Training pairs: image,text, or one of them.")
-    benchmark_questions: bool = _option(
+    forget_ratio: int | None = option(None, "Forget the people of forget_5, forget_10 or forget_15.")
+    forget_ids: str | None = option(None, "Forget these people: ids with commas between, or a file of ids.")
+    modalities: str | None = option(None, "Training pairs: image,text, or one of them.")
+    benchmark_questions: bool = option(
         False, "Also train on the benchmark's own questions of Full_Set, which is recorded on the card."
     )
-    benchmark_shots: int = _option(
+    benchmark_shots: int = option(
         0, "Each of those questions so many times more behind few-shot turns, as the benchmark asks them."
     )
-    lora_r: int = _option(16, "Rank of the LoRA matrices.")
-    lora_alpha: int = _option(16, "LoRA scale: the update is multiplied by alpha / r.")
-    lora_dropout: float = _option(0.05, "Dropout before the LoRA matrices.")
-    lora_target: str | None = _option(
+    lora_r: int = option(16, "Rank of the LoRA matrices.")
+    lora_alpha: int = option(16, "LoRA scale: the update is multiplied by alpha / r.")
+    lora_dropout: float = option(0.05, "Dropout before the LoRA matrices.")
+    lora_target: str | None = option(
         None,
         "Parts with LoRA: language, projector, vision with commas between; official = as the official code.",
     )
-    cache_gb: float = _option(1.0, "Memory for processed samples, which are then prepared only once.")
-    feature_gb: float = _option(1.0, "Memory on the device for image features of a frozen vision tower; 0 = none kept.")
-    overwrite_output_dir: bool = _option(
+    cache_gb: float = option(1.0, "Memory for processed samples, which are then prepared only once.")
+    feature_gb: float = option(1.0, "Memory on the device for image features of a frozen vision tower; 0 = none kept.")
+    overwrite_output_dir: bool = option(
         False, "Replace a finished result of other people or another method in --output_dir."
     )
-    keep_checkpoints: bool = _option(False, "Keep the checkpoints of a finished run.")
-    dry_run: bool = _option(False, "Check everything, print what would run and what it needs, and stop.")
+    keep_checkpoints: bool = option(False, "Keep the checkpoints of a finished run.")
+    dry_run: bool = option(False, "Check everything, print what would run and what it needs, and stop.")
 
-    learning_rate: float | None = _option(None, "Default: the method's own.")
-    num_train_epochs: float | None = _option(None, "Passes over the forget samples. Default: the method's own.")
-    per_device_train_batch_size: int = _option(4, "Samples of each side in a batch on one device.")
-    max_grad_norm: float | None = _option(None, "Clip gradients to this norm; 0 = never. Default 1, official 0.")
-    logging_steps: float = _option(10, "Log every so many steps.")
-    logging_nan_inf_filter: bool = _option(False, "Hide losses that are not finite; ours stop the run instead.")
-    save_strategy: str = _option("epoch", "Checkpoints: epoch, steps or no.")
-    save_total_limit: int | None = _option(1, "Checkpoints to keep.")
-    train_sampling_strategy: str | None = _option(
+    learning_rate: float | None = option(None, "Default: the method's own.")
+    num_train_epochs: float | None = option(None, "Passes over the forget samples. Default: the method's own.")
+    per_device_train_batch_size: int = option(4, "Samples of each side in a batch on one device.")
+    max_grad_norm: float | None = option(None, "Clip gradients to this norm; 0 = never. Default 1, official 0.")
+    logging_steps: float = option(10, "Log every so many steps.")
+    logging_nan_inf_filter: bool = option(False, "Hide losses that are not finite; ours stop the run instead.")
+    save_strategy: str = option("epoch", "Checkpoints: epoch, steps or no.")
+    save_total_limit: int | None = option(1, "Checkpoints to keep.")
+    train_sampling_strategy: str | None = option(
         None, "group_by_length: batches of like length; random. Default: the first, official random."
     )
-    length_step: int = _option(16, "Characters that make no difference between lengths, for group_by_length.")
-    remove_unused_columns: bool = _option(False, "Has no meaning here.")
+    length_step: int = option(16, "Characters that make no difference between lengths, for group_by_length.")
+    remove_unused_columns: bool = option(False, "Has no meaning here.")
 
     def __post_init__(self) -> None:
         if not self.model_name_or_path:
@@ -114,12 +111,13 @@ class _TrainConfig(TrainingArguments):
             "auto_find_batch_size",
         ):
             if getattr(self, name):
-                raise UserError(f"--{name} has no place here; evaluate with lmms-eval, upload the finished folder.")
+                raise UserError(f"--{name} has no place here; evaluate with lmms-eval, upload with `mllmu push`.")
         if self.gradient_checkpointing is not None and "activation_checkpointing" in self.__dataclass_fields__:
             self.activation_checkpointing, self.gradient_checkpointing = self.gradient_checkpointing, None
         if self.train_sampling_strategy is None:
             self.train_sampling_strategy = "random" if official else "group_by_length"
         check_numbers(self)
+        self.check_options()
         self._one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "group_by_length"))
         self._resume()
         try:
@@ -154,17 +152,17 @@ class _TrainConfig(TrainingArguments):
 class UnlearnConfig(_TrainConfig):
     """Flags of `mllmu unlearn`; the hyper-parameters of the chosen method are flags, too."""
 
-    method: str | None = _option(None, "A name of `mllmu methods`, or a method of your own: path.py:Class.")
-    protocol: str = _option("paper", "paper: as the method's paper; official: as the benchmark's own code.")
+    method: str | None = option(None, "A name of `mllmu methods`, or a method of your own: path.py:Class.")
+    protocol: str = option("paper", "paper: as the method's paper; official: as the benchmark's own code.")
     hyper_parameters: dict | str | None = field(
         default=None, metadata={"help": "The method's, as JSON; flags of their own do the same."}
     )
-    reference: str = _option("auto", "Reference: live (adapter off), cached (once per run), auto.")
-    reference_model: str | None = _option(
+    reference: str = option("auto", "Reference: live (adapter off), cached (once per run), auto.")
+    reference_model: str | None = option(
         None,
         "Another reference model, such as one trained on retain only; only for cached log-probabilities.",
     )
-    system_prompt: str | None = _option(None, "The text of method prompting.")
+    system_prompt: str | None = option(None, "The text of method prompting.")
 
     def __post_init__(self) -> None:
         if not self.method:
@@ -204,12 +202,12 @@ class UnlearnConfig(_TrainConfig):
 class FinetuneConfig(_TrainConfig):
     """Flags of `mllmu finetune`: the vanilla model (everyone) or the retain-only one (`--people retain`)."""
 
-    people: str = _option("all", "Whom to train on: all; retain or forget with --forget_ratio or --forget_ids.")
-    use_peft: bool = _option(False, "Train LoRA instead of all weights.")
-    loss_weight: str = _option(
+    people: str = option("all", "Whom to train on: all; retain or forget with --forget_ratio or --forget_ids.")
+    use_peft: bool = option(False, "Train LoRA instead of all weights.")
+    loss_weight: str = option(
         "tokens", "tokens: each answer token counts equally; answers: each answer does, however short."
     )
-    protocol: str = _option("paper", "paper: answer tokens; official: every token, as the benchmark's own code.")
+    protocol: str = option("paper", "paper: answer tokens; official: every token, as the benchmark's own code.")
 
     def __post_init__(self) -> None:
         self._one_of("protocol", self.protocol, PROTOCOLS)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mllmu_unlearn import models
+from mllmu_unlearn import models, quantized
 from mllmu_unlearn.plan import Plan
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
     trainable = method.trainable(model, config)
     saved = weights * width if config.kind == "full" else trainable * 4
     steps = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * plan.steps_per_epoch + 0.999)
-    memory = weights * width + trainable * (12 + (4 if apart else 0))
+    base = quantized.bytes_of(model) if config.load_in_4bit else weights * width
+    memory = base + trainable * (12 + (4 if apart else 0))
     keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)
     samples = ", ".join(f"{len(s)} {side}" for side, s in plan.sides.items())
     lines = {

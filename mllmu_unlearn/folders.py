@@ -24,7 +24,10 @@ def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None
 
     sources: what the run reads, by the flag that names it; what is no path here (a hub id, None) only must not
     bear the folder's own name. A finished folder of ours passes: `check_replacing` decides about that.
+    Brings back the old folder if a run was killed between the two renames of `_swap`.
     """
+    if not folder.exists() and _old(folder).exists():
+        os.rename(_old(folder), folder)
     places = [folder.resolve(), checkpoints_of(folder).resolve()]
     for flag, source in sources.items():
         path = Path(source).resolve() if source else None
@@ -114,16 +117,28 @@ def whole_folder(folder: Path, write: bool = True) -> Iterator[Path]:
             shutil.rmtree(stage, ignore_errors=True)
 
 
+def remove(folder: Path) -> None:
+    """Delete a folder that must never be met half deleted: renamed to a hidden staging name first."""
+    gone = folder.with_name(f".staging-{folder.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    os.rename(folder, gone)
+    shutil.rmtree(gone)
+
+
 def _swap(new: Path, place: Path) -> None:
     """Put `new` at `place`; what was there ends up at `new`."""
     if not place.exists():
         os.rename(new, place)
     elif not _exchange(new, place):
-        old = place.with_name(f".{place.name}.old")
+        old = _old(place)
         shutil.rmtree(old, ignore_errors=True)
         os.rename(place, old)
         os.rename(new, place)
         shutil.rmtree(old)
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import adapters
+from mllmu_unlearn import adapters, quantized
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
@@ -30,9 +30,12 @@ def load_model(config: "UnlearnConfig | FinetuneConfig", name: str | None = None
             dtype=config.dtype,
             attn_implementation=config.attn_implementation,
             trust_remote_code=config.trust_remote_code,
+            quantization_config=quantized.settings(config),
         )
     except (OSError, ValueError, ImportError) as error:
         raise _cannot_open("model", name, error) from error
+    if config.load_in_4bit:
+        model = quantized.prepared(model)
     if Path(name).is_dir():
         model.config.name_or_path = str(Path(name).resolve())
     return model

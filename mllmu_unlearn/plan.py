@@ -189,6 +189,9 @@ def record(
             "lora_dropout": config.lora_dropout,
             "lora_target": ",".join(config.lora.targets),
         }
+    options |= {f"stop_{side}_loss_above": bound for side, bound in config.bounds.items()}
+    if config.load_in_4bit:
+        options["load_in_4bit"] = config.bnb_4bit_quant_type
     if config.reference_model:
         options["reference_model"] = config.reference_model
     return {

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import plan
-from mllmu_unlearn.trainer import checkpoints
+from mllmu_unlearn.checkpoints import checkpoints
+from mllmu_unlearn.folders import remove
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
@@ -25,7 +26,9 @@ def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: plan.Plan, wo
                 print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
             clear(work)
             work.mkdir(parents=True, exist_ok=True)
-            stamp.write_text(json.dumps(wanted), encoding="utf-8")
+            partial = stamp.with_suffix(".tmp")
+            partial.write_text(json.dumps(wanted), encoding="utf-8")
+            partial.replace(stamp)
         return None
     if config.resume_from_checkpoint is not True:
         found = [Path(config.resume_from_checkpoint)]
@@ -43,9 +46,11 @@ def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: plan.Plan, wo
 
 def clear(work: Path) -> None:
     """Remove checkpoints; what trackers such as TensorBoard write beside them stays."""
-    for path in [folder for _, folder in checkpoints(work)] + list(work.glob(".staging-*")):
+    (work / STAMP).unlink(missing_ok=True)  # first: without it no checkpoint is taken for one of a run
+    for _, folder in checkpoints(work):
+        remove(folder)
+    for path in work.glob(".staging-*"):
         shutil.rmtree(path)
-    (work / STAMP).unlink(missing_ok=True)
     if work.is_dir() and not any(work.iterdir()):
         work.rmdir()
 

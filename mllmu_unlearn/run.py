@@ -1,7 +1,6 @@
 """`mllmu unlearn` and `mllmu finetune`: from a config to a finished output folder."""
 
 import copy
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -24,10 +23,12 @@ from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.curve import loss_curve
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.dry_run import describe
+from mllmu_unlearn.endings import Bounds, explained
+from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
 from mllmu_unlearn.plan import Plan
 from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, batched, cache, moved
-from mllmu_unlearn.resume import clear, last_kept, resume_from
+from mllmu_unlearn.resume import clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
 Config = UnlearnConfig | FinetuneConfig
@@ -79,8 +80,8 @@ def _run(config: Config) -> Path:
     adapters.refuse_adapter_folder(config.model_name_or_path)
     if config.n_gpu > 1:
         raise UserError(
-            f"{config.n_gpu} GPUs are visible to one process; start with `accelerate launch --num_processes "
-            f"{config.n_gpu} -m mllmu_unlearn.cli.main ...`, or choose one with CUDA_VISIBLE_DEVICES=0."
+            f"{config.n_gpu} GPUs are visible to one process; add --accelerate_config ddp to use all of them, "
+            "or choose one with CUDA_VISIBLE_DEVICES=0."
         )
     planned = plan.make(config, open_source(config.data))
     _check_replacing(config, planned, out)
@@ -92,7 +93,10 @@ def _run(config: Config) -> Path:
     if config.kind == "prompt":
         _write_prompt(config, planned, out)
     else:
-        _train(config, planned, out)
+        work = checkpoints_of(out)
+        resume = resume_from(config, planned, work)
+        with explained(work):
+            _train(config, planned, out, work, resume)
     if config.process_index == 0:
         model = f"pretrained={out}" if config.kind == "full" else f"pretrained={config.model_name_or_path},peft={out}"
         print(f"mllmu: {out} is finished; lmms-eval --model mllmu_hf --model_args {model} --tasks mllmu")
@@ -118,10 +122,8 @@ def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:
         _write_card(config, planned, folder, out.name, {}, system_prompt=text)
 
 
-def _train(config: Config, planned: Plan, out: Path) -> None:
+def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | None) -> None:
     method = config.chosen
-    work = checkpoints_of(out)
-    resume = resume_from(config, planned, work)
     processor = models.load_processor(config)
     model = models.load_model(config)
     official = config.protocol == "official"
@@ -147,6 +149,7 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
+    bounds = Bounds(config.bounds)
     trainer = MethodTrainer(
         model=model,
         args=arguments,
@@ -158,26 +161,19 @@ def _train(config: Config, planned: Plan, out: Path) -> None:
         references=references,
         official=official,
         lr_per_epoch=planned.lr_per_epoch,
+        bounded=bounds.bounds,
+        callbacks=[bounds],
     )
     context = Context(model, rows, collator, config, planned.steps_per_epoch)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    try:
-        method.prepare(context)
-        if method.trains:
-            with used(rows):
-                _fit(trainer, config, resume)
-        trainer.model = method.finish(context) or model
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            "out of memory on the device; lower --per_device_train_batch_size and raise "
-            "--gradient_accumulation_steps, or add --gradient_checkpointing or --dtype bfloat16." + last_kept(work)
-        ) from error
-    except UserError as error:
-        raise UserError(f"{error}{last_kept(work)}") from error
-    except KeyboardInterrupt:
-        print(f"\nmllmu: stopped.{last_kept(work) or ' No checkpoint yet.'}", file=sys.stderr)
-        raise
+    method.prepare(context)
+    if method.trains:
+        with used(rows):
+            _fit(trainer, config, resume)
+    trainer.model = method.finish(context) or model
     summary = _summary(trainer, time.monotonic() - began, trained)
+    if bounds.reason:
+        summary["stopped_early"] = bounds.reason
     if images:
         summary |= {"images_encoded": images.encoded, "images_reused": images.reused}
     _save(trainer, config, planned, out, summary)
@@ -235,6 +231,7 @@ def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summ
         trainer.save_model(str(folder), _internal_call=True)
         if main:
             (folder / "training_args.bin").unlink()
+            require_finite_weights(folder)
             _write_card(config, planned, folder, out.name, summary)
         trainer.accelerator.wait_for_everyone()
 

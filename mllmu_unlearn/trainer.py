@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.ahead import AheadLoader
+from mllmu_unlearn.checkpoints import drop_old
 from mllmu_unlearn.data import Rows
+from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.reference import ReferenceModel, forward, moved
@@ -29,6 +31,7 @@ class MethodTrainer(Trainer):
 
     schedule: batches of this process. references: side -> what the start model says of a batch.
     official: the losses and means of the official code instead of the paper's.
+    bounded: sides whose mean answer loss is logged as loss_nll_<side>, whatever the method's terms are.
     tokens, padding: how many went through the model in this process, and how many of them were padding.
     Logs loss_<term> for each term beside their sum. Raises UserError when the loss is not finite.
     """
@@ -44,6 +47,7 @@ class MethodTrainer(Trainer):
         references: Mapping[str, ReferenceModel],
         official: bool = False,
         lr_per_epoch: bool = False,
+        bounded: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(train_dataset=rows, **kwargs)
@@ -52,6 +56,7 @@ class MethodTrainer(Trainer):
         self.references = references
         self.official = official
         self.lr_per_epoch = lr_per_epoch
+        self.bounded = bounded
         self.terms = method.official_terms if official else method.terms
         self.hidden = Hidden(self.model, method.hidden_layers())
         self.finite = torch.ones((), dtype=torch.bool, device=self.args.device)
@@ -125,7 +130,8 @@ class MethodTrainer(Trainer):
             )
         terms = self.terms(sides)
         loss = torch.stack(list(terms.values())).sum()
-        for name, term in (terms | self.method.watched(sides)).items():
+        answers = {f"nll_{name}": sides[name].nll() for name in self.bounded if name in sides}
+        for name, term in (terms | self.method.watched(sides) | answers).items():
             for sums in (self.logged, self.step_terms):
                 sums[name] = sums.get(name, 0.0) + term.detach()
         self.finite &= torch.isfinite(loss.detach())
@@ -187,6 +193,7 @@ class MethodTrainer(Trainer):
             super()._save_checkpoint(model, trial)
             if self.args.should_save:
                 torch.save(self.method.state_dict(), stage / name / STATE_FILE)
+                require_finite_weights(stage / name)
         finally:
             self.args.output_dir = str(final)
         self.accelerator.wait_for_everyone()
@@ -194,7 +201,7 @@ class MethodTrainer(Trainer):
             shutil.rmtree(final / name, ignore_errors=True)
             os.replace(stage / name, final / name)
             shutil.rmtree(stage)
-            self._drop_old(final)
+            drop_old(final, self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
 
     def _load_from_checkpoint(self, folder: str, model: torch.nn.Module | None = None) -> None:
@@ -208,22 +215,6 @@ class MethodTrainer(Trainer):
             super()._load_from_checkpoint(folder, model)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(trains[name])
-
-    def _drop_old(self, folder: Path) -> None:
-        limit = self.args.save_total_limit
-        for _, old in checkpoints(folder)[: -limit if limit else None]:
-            if limit:
-                shutil.rmtree(old)
-
-
-def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """(step, folder) of the complete checkpoints, oldest first; staged ones do not count."""
-    found = [
-        (int(path.name.removeprefix("checkpoint-")), path)
-        for path in folder.glob("checkpoint-*")
-        if path.name.removeprefix("checkpoint-").isdecimal() and (path / "trainer_state.json").is_file()
-    ]
-    return sorted(found)
 
 
 class _Hooks(TrainerCallback):

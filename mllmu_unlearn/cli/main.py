@@ -17,6 +17,7 @@ from mllmu_unlearn.cli import (
     evaluate,
     judge,
     methods,
+    push,
     report,
     results,
     sweep,
@@ -43,6 +44,7 @@ judge.add_to(app)
 tasks.add_to(app)
 methods.add_to(app)
 sweep.add_to(app)
+push.add_to(app)
 env.add_to(app)
 
 

@@ -38,7 +38,7 @@ def sweep(
     chosen = grid.read(_shipped(file))
     layout = plan.Layout(out or Path("sweeps") / chosen.name)
     planned = plan.make(chosen, layout)
-    places = _places(workers)
+    places = _places(workers, any(config.accelerate_config for config in planned.configs.values()))
     if chosen.left_out:
         console.print(f"mllmu sweep: no recipe for {', '.join(chosen.left_out)}: left out.", soft_wrap=True)
     table = _Table(chosen, layout)
@@ -80,10 +80,12 @@ def _shipped(file: Path) -> Path:
     return inside if not file.exists() and inside.is_file() else file
 
 
-def _places(workers: int) -> list[dict[str, str]]:
-    """The environment of each worker: a GPU of its own, or its share of the cores."""
+def _places(workers: int, spread: bool) -> list[dict[str, str]]:
+    """The environment of each worker: a GPU of its own, or its share of the cores; spread: one has all GPUs."""
     import torch
 
+    if spread:
+        return [{}]
     gpus, cores = torch.cuda.device_count(), os.cpu_count() or 1
     count = workers or gpus or min(2, cores)  # half of a run is start-up on one core, so two overlap well
     threads = str(max(1, cores // count))

@@ -16,15 +16,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def unlearn(context: typer.Context) -> None:
-    from mllmu_unlearn import config, run
+    from mllmu_unlearn import config, launch, run
 
-    run.unlearn(config.parse(config.UnlearnConfig, context.args))
+    parsed = config.parse(config.UnlearnConfig, context.args)
+    launch.launch(parsed.accelerate_config, parsed.num_processes, "unlearn", context.args)
+    run.unlearn(parsed)
 
 
 def finetune(context: typer.Context) -> None:
-    from mllmu_unlearn import config, run
+    from mllmu_unlearn import config, launch, run
 
-    run.finetune(config.parse(config.FinetuneConfig, context.args))
+    parsed = config.parse(config.FinetuneConfig, context.args)
+    launch.launch(parsed.accelerate_config, parsed.num_processes, "finetune", context.args)
+    run.finetune(parsed)
 
 
 def export(

@@ -1,6 +1,7 @@
 """Flags and YAML reach one dataclass; whatever cannot work ends in one sentence before a model is loaded."""
 
 import json
+from dataclasses import fields
 
 import pytest
 
@@ -49,6 +50,15 @@ def test_hyphens_and_equal_signs():
 def test_booleans(words, expected):
     assert unlearn("--dry_run", *words).dry_run is expected
     assert unlearn("--gradient_checkpointing", *words, "--beta", "1").activation_checkpointing is expected
+
+
+def test_every_boolean_flag_understands_false():
+    """`type=bool` of argparse would take the word for true."""
+    booleans = [f.name for f in fields(UnlearnConfig) if f.type in (bool, bool | None)]
+    assert {"push_to_hub", "bf16", "load_in_4bit", "dry_run"} <= set(booleans)
+    config = unlearn(*(word for name in booleans for word in (f"--{name}", "False")))
+    on = {name: value for name in booleans if (value := getattr(config, name)) not in (False, None)}
+    assert on == {"include_num_input_tokens_seen": "no"}
 
 
 def test_resume_alone_means_the_newest():
@@ -220,8 +230,6 @@ def test_help_lists_the_methods_flags(capsys):
 
 
 def test_no_hyper_parameter_shadows_a_flag():
-    from dataclasses import fields
-
     from mllmu_unlearn import methods
 
     flags = {f.name for f in fields(UnlearnConfig)}

@@ -16,10 +16,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import attach, read_adapter
 from mllmu_unlearn import card, methods, models, run
+from mllmu_unlearn.checkpoints import checkpoints
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.export import merge
 from mllmu_unlearn.methods import _base
-from mllmu_unlearn.trainer import MethodTrainer, checkpoints
+from mllmu_unlearn.trainer import MethodTrainer
 
 FORGET = ["003", "007", "011"]
 OFFICIAL = tuple(name for name in methods.names() if methods.get(name).official)

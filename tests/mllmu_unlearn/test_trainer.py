@@ -12,6 +12,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.source import open_source
 from mllmu_unlearn import methods
 from mllmu_unlearn.adapters import Lora, add_lora
+from mllmu_unlearn.checkpoints import checkpoints
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import UnlearnConfig
 from mllmu_unlearn.data import Rows, TrainingSet, choose_people
@@ -19,7 +20,7 @@ from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.reference import AdapterOff, cache
 from mllmu_unlearn.schedule import Schedule
-from mllmu_unlearn.trainer import MethodTrainer, checkpoints
+from mllmu_unlearn.trainer import MethodTrainer
 
 
 class Recorder(TrainerCallback):

@@ -1,3 +1,6 @@
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 
 from mllmu_tasks.errors import UserError
@@ -90,3 +93,12 @@ def test_cells_that_would_share_a_name_are_kept_apart(sweep):
 def test_what_is_wrong_is_said(sweep, text, message):
     with pytest.raises(UserError, match=message):
         sweep(text)
+
+
+def test_the_shipped_sweep_takes_every_method_that_has_a_mini_recipe():
+    recipes = files("mllmu_unlearn") / "recipes"
+    made = read(Path(str(recipes / "sweeps" / "mini_methods.yaml")))
+    wanted = {name for name in methods.names() if (recipes / f"mini_{name}.yaml").is_file()}
+    assert {cell.name for cell in made.cells} == wanted
+    assert {cell.flags["forget_ratio"] for cell in made.cells} == {15}
+    assert list(made.references) == ["vanilla", "retain_only"]

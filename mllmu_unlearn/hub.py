@@ -1,0 +1,165 @@
+"""An output folder -> a repository on the Hub: weights, card with results, `.eval_results`, in one commit."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, HfApi, eval_result_entries_to_yaml, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.repocard_data import eval_results_to_model_index
+
+from mllmu_tasks.benchmark import group_name
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.comparable import differences
+from mllmu_tasks.results.runs import Run, load_runs
+from mllmu_tasks.results.table import Cell, cells, render
+from mllmu_unlearn import card
+from mllmu_unlearn.folders import MARK
+
+RESULTS_FILE = ".eval_results/mllmu.yaml"
+NOT_FOR_THE_HUB = ("training_args.bin", card.CARD, MARK, "adapter_config.json")
+"""Left out, or written anew."""
+
+
+def push(
+    adapter: Path,
+    repo_id: str,
+    *,
+    results: Sequence[Path] = (),
+    base_model: str | None = None,
+    private: bool = False,
+    dry_run: bool = False,
+    endpoint: str | None = None,
+) -> None:
+    """Upload a folder that mllmu wrote, whole or not at all. Raises UserError; never shows a token.
+
+    results: lmms-eval output of this model, for the card. base_model: the hub id of the base model, where the
+    adapter was made from a local folder. dry_run: print what would go.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Path(folder)
+        _build(stage, adapter, repo_id, _runs(results), base_model)
+        for file in sorted(path for path in stage.rglob("*") if path.is_file()):
+            print(f"{file.stat().st_size:>14,}  {file.relative_to(stage)}")
+        if dry_run:
+            print(f"dry run: nothing was uploaded to {repo_id}")
+            return
+        with _one_sentence(repo_id):
+            api = HfApi(endpoint=endpoint)
+            api.create_repo(repo_id, private=private or None, exist_ok=True)
+            done = api.upload_folder(repo_id=repo_id, folder_path=stage, commit_message="Upload by mllmu push")
+    print(f"uploaded in one commit: {done.commit_url}")
+
+
+def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
+    """(`model-index` of the card, entries of `.eval_results`): the same numbers, one a split and task.
+
+    Entries name a data set of the Hub; runs on other data (a folder, `mini`) have none.
+    """
+    index, entries = [], []
+    for run in runs:
+        facts = next(iter(run.facts.values()), {})
+        data = str(facts.get("data"))
+        day = f"{run.date[:4]}-{run.date[4:6]}-{run.date[6:8]}"
+        for cell in cells(run):
+            task, value = f"{group_name(cell.split, cell.ratio)}_{cell.task}", round(cell.estimate.mean, 4)
+            notes = _notes(cell, facts, run)
+            index.append(
+                EvalResult(
+                    task_type="image-text-to-text",
+                    dataset_type=data,
+                    dataset_name=f"MLLMU-Bench ({data})" if data == "mini" else "MLLMU-Bench",
+                    dataset_config=task,
+                    metric_type=cell.metric,
+                    metric_value=value,
+                    metric_name=notes,
+                )
+            )
+            if _on_the_hub(data):
+                entries.append(EvalResultEntry(data, task, value, date=day, notes=notes))
+    model_index = eval_results_to_model_index(name, index) if index else []
+    return model_index, eval_result_entries_to_yaml(entries)
+
+
+def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_model: str | None) -> None:
+    if not (adapter / MARK).is_file():
+        raise UserError(f"'{adapter}' has no {MARK}; only folders that mllmu wrote can be pushed.")
+    record = yaml.safe_load((adapter / MARK).read_text(encoding="utf-8"))
+    base = base_model or record["base_model"]["name_or_path"]
+    if Path(base).is_absolute():
+        raise UserError(
+            f"'{adapter}' was made from the folder '{base}', which nobody else has; "
+            "push that model too, and give its hub id: --base_model OWNER/NAME."
+        )
+    record["base_model"] |= {"name_or_path": base} | ({"revision": None} if base_model else {})
+    for file in adapter.iterdir():
+        if file.is_file() and file.name not in NOT_FOR_THE_HUB and not file.name.startswith("."):
+            (stage / file.name).symlink_to(file.resolve())
+    config = adapter / "adapter_config.json"
+    if config.is_file():
+        content = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
+        if base_model:
+            content["revision"] = None
+        (stage / config.name).write_text(json.dumps(content, indent=2), encoding="utf-8")
+    index, entries = forms(repo_id.rpartition("/")[2], runs)
+    table = render([c for run in runs for c in cells(run)], "markdown") if runs else ""
+    card.write(stage, record, name=repo_id, model_index=index, table=table)
+    if entries:
+        (stage / RESULTS_FILE).parent.mkdir()
+        (stage / RESULTS_FILE).write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
+    elif runs:
+        print(f"no {RESULTS_FILE}: the results are not on a data set of the Hub")
+    forgotten = record["forget"]["ids"]
+    if forgotten:
+        print(f"the card and {MARK} name the {len(forgotten)} forgotten people by id")
+
+
+def _runs(results: Sequence[Path]) -> list[Run]:
+    runs = load_runs(results)
+    if any(run.limit for run in runs):
+        raise UserError("a run with --limit is no result; leave it out of --results.")
+    differ = differences(runs) if runs else []
+    if differ:
+        raise UserError(f"these runs cannot stand on one card: {'; '.join(differ)}.")
+    if any(not cell.is_result for run in runs for cell in cells(run)):
+        raise UserError("a backend of lmms-eval left questions without an answer; evaluate with --model mllmu_hf.")
+    return runs
+
+
+def _notes(cell: Cell, facts: dict, run: Run) -> str:
+    error = "" if cell.estimate.stderr is None else f" ± {cell.estimate.stderr:.3f} clustered by person"
+    return (
+        f"{cell.metric}{error}, {cell.estimate.questions} questions, {cell.estimate.people} people; seed "
+        f"{facts.get('seed')}, shots {facts.get('shots')}, prompt style {run.prompt_style}, lmms-eval"
+    )
+
+
+def _on_the_hub(data: str) -> bool:
+    return data.count("/") == 1 and not Path(data).exists()
+
+
+@contextmanager
+def _one_sentence(repo_id: str) -> Iterator[None]:
+    try:
+        yield
+    except HfHubHTTPError as error:
+        code = error.response.status_code
+        known = {
+            401: "the Hub does not know you: run `hf auth login`, or set HF_TOKEN",
+            403: f"your token may not write to '{repo_id}'",
+            404: f"the Hub has no place for '{repo_id}'",
+        }
+        raise UserError(f"{known.get(code, f'the Hub refused the upload ({code})')}; nothing was uploaded.") from None
+    except HFValidationError as error:
+        raise UserError(f"'{repo_id}' is no name for a repository: {_hidden(error)}") from None
+    except (HTTPError, OfflineModeIsEnabled) as error:
+        raise UserError(f"the Hub cannot be reached ({_hidden(error)}); nothing was uploaded.") from None
+
+
+def _hidden(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    token = get_token()
+    return text.replace(token, "***") if token else text

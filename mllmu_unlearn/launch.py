@@ -1,0 +1,58 @@
+"""`--accelerate_config NAME`: the same command once more under `accelerate launch`, one process a GPU."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import yaml
+
+from mllmu_tasks.errors import UserError, did_you_mean
+
+LAUNCHED = "LOCAL_RANK"
+"""Set in every process that a launcher started."""
+
+
+def names() -> tuple[str, ...]:
+    """Launch files of this package."""
+    folder = files("mllmu_unlearn") / "accelerate"
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")))
+
+
+def file_of(name: str) -> Path:
+    """A launch file by name, or the user's own by path. Raises UserError."""
+    if name in names():
+        return Path(str(files("mllmu_unlearn") / "accelerate" / f"{name}.yaml"))
+    if not Path(name).is_file():
+        raise UserError(f"--accelerate_config '{name}' is no launch file.{did_you_mean(name, names())}")
+    return Path(name)
+
+
+def command(config: str, processes: int | None, command: str, arguments: Sequence[str]) -> list[str]:
+    """The command line that starts all processes. Raises UserError where it could not work."""
+    file = file_of(config)
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if content.get("distributed_type") == "DEEPSPEED" and find_spec("deepspeed") is None:
+        raise UserError(f"--accelerate_config {config} needs DeepSpeed: pip install 'mllmu[deepspeed]'.")
+    if processes is None and config in names():
+        processes = torch.cuda.device_count()
+        if not processes:
+            raise UserError(f"--accelerate_config {config} is for GPUs, and none is visible; leave it out.")
+    count = ["--num_processes", str(processes)] if processes else []
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file), *count]
+    return [*launcher, "-m", "mllmu_unlearn.cli.main", command, *arguments]
+
+
+def launch(config: str | None, processes: int | None, name: str, arguments: Sequence[str]) -> None:
+    """Become the launcher, if one is asked for and this process was not started by it."""
+    if config is None:
+        if processes is not None:
+            raise UserError("--num_processes needs --accelerate_config.")
+        return
+    if LAUNCHED not in os.environ:
+        line = command(config, processes, name, arguments)
+        sys.stdout.flush()
+        os.execv(line[0], line)

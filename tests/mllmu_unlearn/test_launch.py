@@ -1,0 +1,76 @@
+"""Launch files: accelerate's own loader takes them, and the command that is started is the one documented."""
+
+import os
+import sys
+
+import pytest
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DistributedType
+from typer.testing import CliRunner
+
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn import launch
+from mllmu_unlearn.cli.main import app
+
+KINDS = {
+    "ddp": DistributedType.MULTI_GPU,
+    "fsdp2": DistributedType.FSDP,
+    "zero2": DistributedType.DEEPSPEED,
+    "zero3": DistributedType.DEEPSPEED,
+}
+RUN = ["unlearn", "--method", "npo", "--model_name_or_path", "m", "--output_dir", "o", "--forget_ratio", "5"]
+
+
+def test_there_is_one_for_each_way():
+    assert launch.names() == tuple(sorted(KINDS))
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_accelerate_reads_it(name, monkeypatch):
+    config = load_config_from_file(str(launch.file_of(name)))  # refuses unknown keys
+    assert isinstance(config, ClusterConfig)
+    assert config.distributed_type is KINDS[name]
+    assert config.mixed_precision == "bf16"
+    monkeypatch.setattr(launch, "find_spec", lambda package: object())
+    line = launch.command(name, 4, *RUN[:1], RUN[1:])
+    assert line[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(line[3:]))
+    assert arguments.num_processes == 4
+    assert arguments.training_script == "mllmu_unlearn.cli.main"
+    assert arguments.training_script_args == RUN
+    assert arguments.use_deepspeed is name.startswith("zero")
+    assert arguments.use_fsdp is (name == "fsdp2")
+    if name.startswith("zero"):
+        assert int(arguments.zero_stage) == int(name[-1])
+    if name == "fsdp2":
+        assert int(arguments.fsdp_version) == 2
+
+
+def test_the_command_becomes_the_launcher_once(monkeypatch):
+    started = []
+    monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(os, "execv", lambda program, line: started.append(line))
+    with pytest.raises(UserError, match="--accelerate_config ddp"):  # the stand-in returns, so the run goes on alone
+        CliRunner().invoke(app, [*RUN, "--data", "mini", "--accelerate_config", "ddp"], catch_exceptions=False)
+    assert started[0][started[0].index("--num_processes") + 1] == "2"
+    assert started[0][-2:] == ["--accelerate_config", "ddp"]
+    monkeypatch.setenv(launch.LAUNCHED, "0")
+    launch.launch("ddp", None, "unlearn", [])
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "processes", "message"),
+    [
+        ("zero4", None, "Did you mean 'zero"),
+        ("zero3", 2, r"pip install 'mllmu\[deepspeed\]'"),
+        ("ddp", None, "none is visible"),
+        (None, 2, "needs --accelerate_config"),
+    ],
+)
+def test_what_cannot_start_is_said(config, processes, message, monkeypatch):
+    monkeypatch.delenv(launch.LAUNCHED, raising=False)
+    monkeypatch.setattr(launch, "find_spec", lambda package: None)
+    with pytest.raises(UserError, match=message):
+        launch.launch(config, processes, "unlearn", [])
