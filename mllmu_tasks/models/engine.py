@@ -34,7 +34,7 @@ class Engine:
         self.sampling_defaults = base.sampling_defaults
         self.counts = Counts()
         self.vision = Vision(model, self.counts, features)
-        self.preparer = Preparer(base.processor, self.vision, model.config.model_type, base.learnt)
+        self.preparer = Preparer(base.processor, self.vision, model, base.learnt)
 
     @property
     def context(self) -> int | None:
@@ -47,11 +47,7 @@ class Engine:
         Nothing that fails becomes an empty answer: on a forget set that would look like perfect unlearning.
         """
         try:
-            texts = [""] * len(batch.rows)
-            for places in alike([row.row for row in batch.rows]):
-                made = self._generate([batch.rows[n] for n in places], batch.prefix)
-                for place, text in zip(places, made, strict=True):
-                    texts[place] = text
+            texts = self._together(batch)
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -60,11 +56,22 @@ class Engine:
         self.counts.unanswered += sum(not text.strip() for text in texts)
         return texts
 
+    def _together(self, batch: Batch) -> list[str]:
+        texts = [""] * len(batch.rows)
+        for cut_off in (True, False):
+            chosen = [n for n, row in enumerate(batch.rows) if row.cut == cut_off]
+            for group in alike([batch.rows[n].row for n in chosen]):
+                places = [chosen[n] for n in group]
+                made = self._generate([batch.rows[n] for n in places], batch.prefix if cut_off else None)
+                for place, text in zip(places, made, strict=True):
+                    texts[place] = text
+        return texts
+
     def _culprit(self, batch: Batch) -> str:
         """Which prompt of a failed batch fails alone as well."""
         for row in batch.rows if len(batch.rows) > 1 else ():
             try:
-                self._generate([row], batch.prefix)
+                self._generate([row], batch.prefix if row.cut else None)
             except Exception:
                 return row.prompt.where
         others = f" and {len(batch.rows) - 1} others together" if len(batch.rows) > 1 else ""
@@ -77,7 +84,7 @@ class Engine:
         if prefix:
             if prefix.prefill(self.model, self.vision, self.device):
                 self.counts.tokens_prefilled += prefix.ids.shape[1]
-            inputs = prefix.before(inputs)
+            inputs = prefix.before(inputs, [row.positions for row in rows])
             self.counts.tokens_reused += len(rows) * prefix.ids.shape[1]
         pieces = [piece for row in rows for piece in row.pieces]
         inputs |= self.vision.show(pieces)

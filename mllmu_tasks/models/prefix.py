@@ -1,8 +1,8 @@
 """The beginning that the prompts of a leaf share (their examples), computed once and reused for every question.
 
-For architectures where a token sees only what stands before it, where positions are counted, and where each image
-is a run of equal tokens of one length: there the keys and values of the beginning are the same in every prompt.
-Others (positions by image grids, attention in both directions over the prompt) take plain batches.
+For architectures where a token sees only what stands before it: there the keys and values of the beginning are the
+same in every prompt. Positions are counted, or come from the model's own rule where they follow image grids. Others
+(attention in both directions over the prompt, cross attention to images) take plain batches.
 """
 
 import copy
@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 
-from mllmu_tasks.models.batching import Row
+from mllmu_tasks.models.batching import Row, pad
 from mllmu_tasks.models.vision import Piece, Vision
 
-ARCHITECTURES = ("llava",)
+UNFOLDING = ("llava",)  # each image is a run of marks, whatever stands around it
+GRIDS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # positions follow image grids
+ARCHITECTURES = (*UNFOLDING, *GRIDS, "llava_next", "llava_onevision", "internvl", "idefics2", "idefics3")
 WORTH_TOKENS = 16  # a shorter beginning (a BOS and `USER:`) does not pay for smaller batches
 
 
@@ -24,34 +26,55 @@ WORTH_TOKENS = 16  # a shorter beginning (a BOS and `USER:`) does not pay for sm
 class Prefix:
     """tokens: of the beginning before images are unfolded; images: how many of the prompt's lie in it.
 
-    ids: (1, L), images unfolded. pieces: its images.
+    row: its tensors with an entry a token, (1, L). pieces: its images. positions: (axes, 1, L) where they follow
+    image grids, else None: they are counted.
     """
 
     tokens: int
     images: int
-    ids: torch.Tensor
+    row: Row
     pieces: Sequence[Piece]
+    positions: torch.Tensor | None = None
     cache: Any = None
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """(1, L), images unfolded."""
+        return self.row["input_ids"]
+
+    def starts(self, row: Row, pieces: Sequence[Piece]) -> bool:
+        """Whether a whole prompt's tensors begin with this."""
+        length = self.ids.shape[1]
+        same = [piece.key for piece in pieces[: len(self.pieces)]] == [piece.key for piece in self.pieces]
+        return same and all(torch.equal(row[name][:, :length], value) for name, value in self.row.items())
 
     def prefill(self, model: Any, vision: Vision, device: torch.device) -> bool:
         """Compute keys and values unless that is done. True if there was something to do."""
         if self.cache is not None:
             return False
-        out = model(input_ids=self.ids.to(device), **vision.show(self.pieces), use_cache=True, logits_to_keep=1)
+        where = {} if self.positions is None else {"position_ids": self.positions.to(device)}
+        shown = vision.show(self.pieces)
+        out = model(input_ids=self.ids.to(device), **where, **shown, use_cache=True, logits_to_keep=1)
         self.cache = out.past_key_values
         return True
 
-    def before(self, batch: Row) -> dict[str, Any]:
-        """A batch of rests, padded on their left -> arguments of `generate` for the whole prompts."""
-        rows = batch["input_ids"].shape[0]
-        ids = self.ids.to(batch["input_ids"].device).expand(rows, -1)
+    def before(self, batch: Row, positions: Sequence[torch.Tensor | None]) -> dict[str, Any]:
+        """A batch of rests, padded on their left -> arguments of `generate` for the whole prompts.
+
+        positions: of each rest, (axes, 1, S).
+        """
+        rows, width = batch["input_ids"].shape
+        device = batch["input_ids"].device
         cache = copy.deepcopy(self.cache)
         cache.batch_repeat_interleave(rows)
-        return batch | {
-            "input_ids": torch.cat([ids, batch["input_ids"]], dim=1),
-            "attention_mask": torch.cat([torch.ones_like(ids), batch["attention_mask"]], dim=1),
-            "past_key_values": cache,
+        whole = {
+            name: torch.cat([value.to(device).expand(rows, -1), batch[name]], dim=1) for name, value in self.row.items()
         }
+        if self.positions is not None:
+            rests = torch.cat([pad(one, 2, width, 0, "left") for one in positions], dim=1)
+            first = self.positions.expand(-1, rows, -1)
+            whole["position_ids"] = torch.cat([first, rests], dim=2).to(device)
+        return batch | whole | {"past_key_values": cache}
 
 
 def find(prompts: Sequence[Sequence[int]], images: Sequence[Sequence[str]], mark: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models import prefix as prefixes
-from mllmu_tasks.models.batching import Row
+from mllmu_tasks.models.batching import Row, by_token
 from mllmu_tasks.models.prefix import Prefix
 from mllmu_tasks.models.rendering import Prompt, encode, tokenizer_adds
 from mllmu_tasks.models.vision import Piece, Vision
@@ -19,14 +19,17 @@ PIXELS = ("pixel_values", "pixel_attention_mask")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prompt's tensors (1, ...), or of what follows the shared beginning, and its images.
+    """A prompt's tensors (1, ...), or of what follows the shared beginning if it is `cut`, and its images.
 
-    Where features are cached, the images are in `pieces` and their pixels are not in `row`.
+    Where features are cached, the images are in `pieces` and their pixels are not in `row`. positions: of what
+    follows, (axes, 1, S), where they follow image grids.
     """
 
     prompt: Prompt
     row: Row
     pieces: Sequence[Piece]
+    cut: bool = False
+    positions: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ class Preparer:
     mark into a run of marks is not asked again: each image is then shown to it alone, and only once.
     """
 
-    def __init__(self, processor: Any, vision: Vision, model_type: str, learnt: Learnt) -> None:
+    def __init__(self, processor: Any, vision: Vision, model: Any, learnt: Learnt) -> None:
         self.processor, self.vision, self.learnt = processor, vision, learnt
-        self.unfolds = model_type in prefixes.ARCHITECTURES
+        self.model, self.model_type = model, model.config.model_type
+        self.shares = self.model_type in prefixes.ARCHITECTURES
+        self.unfolds = self.shares and self.model_type in prefixes.UNFOLDING
 
     def tokens(self, prompt: Prompt) -> list[int]:
         """Before the processor unfolds the images' marks."""
@@ -106,12 +111,27 @@ class Preparer:
             row = self.encode(prompt, prompt.load_images())
             if not self.vision.caches or prompt.settings.get("num_beams", 1) > 1:
                 return Prepared(prompt, row, ())
-            pieces = self.vision.pieces(row)
-            return Prepared(prompt, without_pixels(row), pieces)
+            return self._after(prompt, row, prefix)
         first, shown = (prefix.tokens, prefix.images) if prefix else (0, 0)
         ids = torch.tensor([prefixes.unfold(self.tokens(prompt)[first:], self.processor.image_token_id, run)])
         row = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return Prepared(prompt, row, self._images(prompt, range(shown, len(prompt.images))))
+        return Prepared(prompt, row, self._images(prompt, range(shown, len(prompt.images))), prefix is not None)
+
+    def _after(self, prompt: Prompt, row: Row, prefix: Prefix | None) -> Prepared:
+        """Of a whole prompt's tensors, what follows the beginning; all of them if it does not begin so."""
+        pieces = self.vision.pieces(row)
+        if prefix is None or not prefix.starts(row, pieces):
+            return Prepared(prompt, without_pixels(row), pieces)
+        length, positions = prefix.ids.shape[1], self._positions(row)
+        rest = without_pixels(row) | {name: row[name][:, length:] for name in prefix.row}
+        after = None if positions is None else positions[..., length:]
+        return Prepared(prompt, rest, pieces[len(prefix.pieces) :], True, after)
+
+    def _positions(self, row: Row) -> torch.Tensor | None:
+        """(axes, 1, T) by the model's own rule, where they follow image grids."""
+        if self.model_type not in prefixes.GRIDS:
+            return None
+        return self.model._prepare_position_ids_for_generation(row["input_ids"], without_pixels(row))
 
     def _images(self, prompt: Prompt, places: Sequence[int]) -> list[Piece]:
         """The images of a prompt at `places`, one by one; those whose features are known are not even loaded."""
@@ -128,17 +148,37 @@ class Preparer:
 
     def shared(self, prompts: Sequence[Prompt]) -> Prefix | None:
         """The beginning that these prompts share, if their answers can be made from it and it pays."""
-        settings = prompts[0].settings
-        runs = {self.run(prompt) for prompt in prompts}
-        if len(prompts) < 2 or settings["do_sample"] or len(runs) > 1 or None in runs:
+        if len(prompts) < 2 or not self.shares or not settings_are_greedy(prompts[0].settings):
             return None
-        mark = self.processor.image_token_id
-        tokens = [self.tokens(prompt) for prompt in prompts]
+        mark, tokens = self.processor.image_token_id, [self.tokens(prompt) for prompt in prompts]
+        if any(one.count(mark) != len(prompt.images) for one, prompt in zip(tokens, prompts, strict=True)):
+            return None
         length, images = prefixes.find(tokens, [prompt.images for prompt in prompts], mark)
-        ids = prefixes.unfold(tokens[0][:length], mark, *runs)
-        if len(ids) < prefixes.WORTH_TOKENS:
+        runs = {self.run(prompt) for prompt in prompts}
+        if len(runs) > 1 or None in runs:
+            return self._shared_whole(prompts[0], tokens[0], length, images)
+        ids = torch.tensor([prefixes.unfold(tokens[0][:length], mark, *runs)])
+        if ids.shape[1] < prefixes.WORTH_TOKENS:
             return None
-        return Prefix(length, images, torch.tensor([ids]), self._images(prompts[0], range(images)))
+        row = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return Prefix(length, images, row, self._images(prompts[0], range(images)))
+
+    def _shared_whole(self, prompt: Prompt, tokens: Sequence[int], length: int, images: int) -> Prefix | None:
+        """The beginning cut from what the processor makes of a whole prompt, whose images are all of one size."""
+        total = len(prompt.images)
+        if len(set(prompt.sizes)) > 1 or length < prefixes.WORTH_TOKENS:
+            return None
+        row = self.encode(prompt, prompt.load_images())
+        ids, mark = row["input_ids"][0].tolist(), self.processor.image_token_id
+        pieces = self.vision.pieces(row)
+        added = (len(ids) - len(tokens)) // total if total else 0
+        cut = len(ids) - (len(tokens) - length) - (total - images) * added
+        if len(pieces) * images % max(total, 1) or ids[:cut].count(mark) * total != ids.count(mark) * images:
+            return None  # images that do not become equally many tokens
+        shown = pieces[: len(pieces) * images // total] if total else ()
+        positions = self._positions(row)
+        by_tokens = {name: value[:, :cut] for name, value in row.items() if by_token(value, row["input_ids"])}
+        return Prefix(length, images, by_tokens, shown, None if positions is None else positions[..., :cut])
 
 
 def without_pixels(row: Row) -> Row:

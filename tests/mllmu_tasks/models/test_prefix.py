@@ -107,7 +107,40 @@ def test_several_leaves_in_one_run(folders, monkeypatch):
     assert model.engine.counts.images_encoded == 2 + len(QUESTIONS)  # two leaves show the same people
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "idefics3"])
+SHARING = ["llava_next", "llava_onevision", "internvl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics2", "idefics3"]
+
+
+@pytest.mark.parametrize("images", [0, 1])
+@pytest.mark.parametrize("family", SHARING)
+def test_other_causal_architectures_share_too(folders, monkeypatch, family, images):
+    """Positions by the model's own rule, also where they follow image grids."""
+    expected, before = plain(folders(family), leaf(images), monkeypatch)
+    assert len(set(expected)) > 3
+    model = made(folders(family))
+    assert ask(model, leaf(images)) == expected
+    counts = model.engine.counts
+    shared = counts.tokens_reused // len(QUESTIONS)
+    assert shared > 16
+    assert counts.tokens_prefilled == before.tokens_prefilled - (len(QUESTIONS) - 1) * shared
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl"])
+def test_a_prompt_that_begins_otherwise_is_answered_whole(folders, monkeypatch, family):
+    """Images of other sizes become other tokens, which the words do not show."""
+
+    def messages(doc):
+        turns = to_messages(doc)
+        if doc["question_index"] == 2:
+            for turn in turns[::2]:
+                turn["content"][0]["url"] = turn["content"][0]["url"].resize((112, 56))
+        return turns
+
+    expected, _ = plain(folders(family), leaf(1), monkeypatch, messages=messages)
+    model = made(folders(family))
+    assert ask(model, leaf(1), messages=messages) == expected
+
+
+@pytest.mark.parametrize("family", ["gemma3", "mllama", "paligemma"])
 def test_other_architectures_take_plain_batches(folders, family):
     model = made(folders(family))
     ask(model, leaf(1))
