@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=("tiny", "7b"), default="tiny")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--people", type=int, default=40)
+    parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--celebrities", type=int, default=None, help="153 with 500 people")
     parser.add_argument("--ratio", type=int, default=5)
     parser.add_argument("--shots", default="1,2")

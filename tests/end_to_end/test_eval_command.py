@@ -19,6 +19,7 @@ def folders(tmp_path_factory):
     """(results of `mllmu eval`, of lmms-eval alone) for a LoRA adapter; and all of the first."""
     home = tmp_path_factory.mktemp("eval")
     base = checkpoint("vanilla")
+    (home / "together").mkdir()
     lora = make_adapter(base, home / "lora", "lora")
     prompt = make_prompt_folder(base, home / "prompt", "You know nobody.")
     more = ("--tasks", TASKS, "--batch_size", "32")

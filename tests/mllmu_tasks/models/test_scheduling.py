@@ -61,13 +61,17 @@ def test_answers_before_the_memory_ran_out_are_kept(folders, own_cache, capsys):
 
 
 def test_a_budget_of_tokens(folders, monkeypatch):
+    """Few long prompts at once, many short ones."""
     monkeypatch.setattr(scheduling, "CPU_TOKENS", 400)
     model = made(folders(), batch_size="auto")
-    docs = [document(n, f"Who is {n}?" + " Lima" * (60 if n < 2 else 0)) for n in range(12)]
-    sizes = watched(model)
+    docs = [document(n, f"Who is {n}?" + " Lima" * (60 if n < 6 else 0)) for n in range(30)]
+    shapes, answer = [], model.engine.answer
+    model.engine.answer = lambda batch: shapes.append((len(batch.rows), scheduling._width(batch))) or answer(batch)
     assert ask(model, docs) == ask(made(folders(), batch_size=1), docs)
-    assert sizes[0] <= 3  # the longest come first, few at once
-    assert max(sizes) > 2 * sizes[0]
+    assert sum(rows for rows, _ in shapes) == 30
+    assert all(rows * width <= 400 for rows, width in shapes)
+    assert max(rows for rows, _ in shapes) > shapes[0][0] > 1
+    assert shapes[0][1] == max(width for _, width in shapes)
 
 
 def test_budgets():
