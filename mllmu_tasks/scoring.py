@@ -40,7 +40,7 @@ def score_answer(task: Task, raw: str, gold: str, options: dict[str, str | None]
     answered = float(bool(answer))
     if task is Task.CLASSIFICATION:
         letter = answer[:1].upper()
-        letter = letter if letter in options else ""
+        letter = letter if (options.get(letter) or "").strip() else ""  # an option that is not there was not chosen
         right = float(bool(letter) and letter == gold)
         metrics, prediction, parsed = {"mllmu_accuracy": right}, letter, float(bool(letter))
     elif task is Task.CLOZE:

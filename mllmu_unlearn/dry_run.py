@@ -1,5 +1,6 @@
 """What a dry run prints."""
 
+import math
 from typing import TYPE_CHECKING
 
 from mllmu_unlearn import models, quantized
@@ -19,7 +20,7 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
     method, apart = config.chosen, config.kind != "full" or config.uses_lora  # numbers beside the weights, in float32
     trainable = method.trainable(model, config)
     saved = weights * width if config.kind == "full" else trainable * 4
-    steps = config.max_steps if config.max_steps > 0 else int(config.num_train_epochs * plan.steps_per_epoch + 0.999)
+    steps = config.max_steps if config.max_steps > 0 else math.ceil(config.num_train_epochs * plan.steps_per_epoch)
     base = quantized.bytes_of(model) if config.load_in_4bit else weights * width
     memory = base + trainable * (12 + (4 if apart else 0))
     keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)

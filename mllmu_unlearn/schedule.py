@@ -1,6 +1,7 @@
 """Which samples meet in which batch: a pure function of (seed, epoch, position), so that any rank and any
 resumed run finds the same batches."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -120,7 +121,14 @@ class Schedule(Sampler[list[Key]]):
         """Entries start..start+length of the side's endless order: one fresh permutation after another."""
         size = self.sizes[side]
         passes = range(start // size, -(-(start + length) // size))
-        salt = int.from_bytes(side.encode()[:8].ljust(8, b"\0"), "little") + phase
+        salt = _salt(side) + phase
         order = [np.random.default_rng([self.seed, salt, p]).permutation(size) for p in passes]
         offset = start - passes.start * size
         return np.concatenate(order)[offset : offset + length]
+
+
+def _salt(side: str) -> int:
+    """A number for a side's name; long names are hashed, so that equal beginnings do not share an order."""
+    name = side.encode()
+    short = name.ljust(8, b"\0") if len(name) <= 8 else hashlib.sha256(name).digest()[:8]
+    return int.from_bytes(short, "little")

@@ -130,6 +130,8 @@ def check_base(adapter: AdapterFolder, pretrained: str, revision: str | None = N
             f"adapter '{adapter.path}' names the base model '{adapter.base_model}', not '{pretrained}'; pass the "
             "model it was made from as pretrained=."
         )
+    else:
+        logger.warning(f"adapter '{adapter.path}' records no weights of its base; only the model's name was compared.")
 
 
 def _last_part(name: str) -> str:

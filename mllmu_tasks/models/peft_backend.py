@@ -13,6 +13,7 @@ from lmms_eval.api.model import lmms
 from lmms_eval.utils import simple_parse_args_string
 from torch import nn
 
+from mllmu_tasks.benchmark import OUR_MODELS
 from mllmu_tasks.errors import UserError, did_you_mean, stop
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
 from mllmu_tasks.models.loading import first_line
@@ -20,7 +21,6 @@ from mllmu_tasks.models.response_cache import identify
 
 NAME = "mllmu_peft"
 PROBE_TOKENS = 16
-OURS = ("mllmu_hf", "mllmu_replay", NAME)
 
 
 class MllmuPeft(lmms):
@@ -69,7 +69,7 @@ def _adapter(peft: str, pretrained: str, revision: str | None) -> AdapterFolder:
 def _backend(name: str, arguments: dict[str, Any]) -> lmms:
     from lmms_eval.models import MODEL_REGISTRY_V2, get_model
 
-    if name in OURS:
+    if name in (*OUR_MODELS, NAME):
         raise UserError(f"backend={name} is ours; use --model mllmu_hf with peft=.")
     if name not in MODEL_REGISTRY_V2.list_model_names():
         raise UserError(f"lmms-eval has no model '{name}'.{did_you_mean(name, MODEL_REGISTRY_V2.list_model_names())}")

@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mllmu_tasks.benchmark import Leaf
+from mllmu_tasks.benchmark import OUR_MODELS, Leaf
 from mllmu_tasks.errors import UserError
 
 RESULTS_SUFFIX = "_results.json"
 FACTS_METRIC = "mllmu_facts,none"
 ABOUT = ("lmms_eval_version", "git_hash", "total_evaluation_time_seconds", "throughput")
-OURS = ("mllmu_hf", "mllmu_replay")
-"""Models whose empty answers are answers: whatever fails in them ends the run."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Run:
     @property
     def may_hide_failures(self) -> bool:
         """True for backends of lmms-eval, several of which turn a failure into an empty answer."""
-        return self.model not in OURS
+        return self.model not in OUR_MODELS
 
     @property
     def is_result(self) -> bool:

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mllmu_tasks.benchmark import Leaf, Split
+from mllmu_tasks.benchmark import OUR_MODELS, Leaf, Split
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.pinned import verify
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
 
-TRUSTED = ("mllmu_hf", "mllmu_replay")
-"""Backends that stop when they cannot answer. The others may turn an exception into an empty answer."""
 FACTS = ("data_hash", "seed", "shots", "shot_questions", "shot_people")
 """What must agree, leaf by leaf, before two runs may be compared."""
 
@@ -135,7 +133,7 @@ def _leaf_problems(role: str, run: Run, leaf: Leaf, samples: list[Sample]) -> It
 def _silence(role: str, run: Run, leaf: Leaf, samples: list[Sample], least: float) -> Iterable[Problem]:
     silent = sum(not sample.answered for sample in samples)
     kept = leaf.split in (Split.RETAIN, Split.REAL)
-    if silent and run.model not in TRUSTED:
+    if silent and run.model not in OUR_MODELS:
         text = f"{silent} of {len(samples)} questions not answered, and {run.model} may hide errors that way"
         yield Problem(role, leaf.name, text, hides=kept)
     elif kept and silent > (1 - least) * len(samples):

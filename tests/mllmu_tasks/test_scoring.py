@@ -17,6 +17,7 @@ OPTIONS = {"A": "x", "B": "y", "C": None, "D": "z"}
         ("A", "A", 0),
         ("The answer is B", "", 0),
         ("", "", 0),
+        ("C", "", 0),  # there is no option C
         ("\n\nB", "B", 1),
         ("ASSISTANT: B", "", 0),
     ],

@@ -112,3 +112,10 @@ def test_a_phase_may_draw_fewer_samples_than_there_are():
     drawn = [column(batches(schedule, epoch), "anchor") for epoch in range(5)]
     assert {len(made) for made in drawn} == {4}
     assert set(Counter(i for made in drawn for i in made).values()) == {2}
+
+
+def test_long_names_with_equal_beginnings_have_orders_of_their_own():
+    long = Schedule({"alternate_one": 50, "alternate_two": 50}, (("alternate_one", "alternate_two"),), 50, seed=0)
+    (batch,) = list(long)
+    picks = [dict(key.picks) for key in batch]
+    assert [p["alternate_one"] for p in picks] != [p["alternate_two"] for p in picks]

@@ -1,0 +1,26 @@
+"""What a built wheel holds: the data files that an editable install would find anyway."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from mllmu_tasks.benchmark import leaves
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_wheel_holds_task_yamls_mini_data_and_recipes(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    yamls = {Path(name).stem for name in names if name.startswith("mllmu_tasks/task_yamls/")}
+    assert {leaf.name for leaf in leaves()} | {"mllmu", "mllmu_10", "mllmu_15"} <= yamls
+    for folder in ("mllmu_tasks/mini", "mllmu_unlearn/recipes", "mllmu_tasks/results"):
+        data = [p for p in (ROOT / folder).rglob("*") if p.suffix in (".yaml", ".parquet", ".safetensors", ".json")]
+        assert data
+        assert {str(path.relative_to(ROOT)) for path in data} <= names
+    assert any(name.endswith("entry_points.txt") for name in names)
+    assert not any(name.startswith(("tests/", "task_yamls/")) for name in names)
