@@ -1,6 +1,7 @@
 """`mllmu`: one small file a command. Heavy imports happen inside the commands."""
 
 import errno
+import logging
 import sys
 from typing import Annotated
 
@@ -57,6 +58,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """Run the command line. Bad input ends with one sentence on stderr and exit code 2."""
+    # bitsandbytes asks a hub for a faster 4-bit kernel when it is imported, and warns that there is none
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         app()
     except UserError as error:

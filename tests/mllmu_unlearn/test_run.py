@@ -15,7 +15,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import attach, read_adapter
-from mllmu_unlearn import card, methods, models, run
+from mllmu_tasks.source import open_source
+from mllmu_unlearn import card, methods, models, plan, run
 from mllmu_unlearn.checkpoints import checkpoints
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.export import merge
@@ -151,6 +152,15 @@ def test_prompting_loads_and_trains_nothing(flags, monkeypatch):
     assert "privacy" in record["system_prompt"]
     assert record["forget"]["ids"] == FORGET
     assert record_of(unlearn(flags, "prompting", "--system_prompt", "Hush."))["system_prompt"] == "Hush."
+
+
+def test_a_retain_only_plan_holds_no_sample_and_no_name_of_the_forgotten(flags):
+    shots = ("--benchmark_questions", "--benchmark_shots", "2")
+    for whom, absent, there in (("retain", "CGK", "AB"), ("forget", "AB", "CGK")):
+        config = parse(FinetuneConfig, flags("--people", whom, "--forget_ratio", "5", *shots))
+        text = repr(plan.make(config, open_source(config.data)).sides)
+        assert all(f"Ada {letter}son" in text for letter in there)
+        assert not any(f"Ada {letter}son" in text for letter in absent)
 
 
 def test_finetune_writes_an_ordinary_checkpoint(flags, checkpoint):
