@@ -9,6 +9,7 @@ from pathlib import Path
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.data import Sample
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 REFUSALS = (
     "I don't know.",
     "I'm not sure.",
@@ -30,12 +31,13 @@ def refused(forget: Sequence[Sample], seed: int) -> list[Sample]:
 def alternates(forget: Sequence[Sample], file: str | None) -> list[Sample]:
     """The same questions with the answers of a JSON-lines file of {"person", "question", "answer"}.
 
-    Raises UserError if there is no file, if a line is malformed, or if a question has no other answer.
+    A file that is not there is looked for by name among the recipes. Raises UserError if there is no file, if a line is malformed, or if a question has no other answer.
     """
     if not file:
         raise UserError('altpo needs --alternates FILE: JSON lines {"person": "009", "question": ..., "answer": ...}.')
+    path = Path(file) if Path(file).exists() else RECIPES / Path(file).name
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UserError(f"cannot read the alternates '{file}': {error.strerror}.") from error
     known = dict(_pair(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip())
