@@ -22,7 +22,7 @@ from mllmu_unlearn.losses import mean_nll
 from mllmu_unlearn.reference import forward
 
 if TYPE_CHECKING:
-    from mllmu_unlearn.run import Context
+    from mllmu_unlearn.context import Context
 
 LAST = ("down_proj", "fc2", "linear_fc2")
 TOWERS = ("language", "vision")

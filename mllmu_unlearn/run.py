@@ -2,16 +2,11 @@
 
 import copy
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import reduce
-from torch import nn
 from transformers import set_seed
 
 from mllmu_tasks.errors import UserError
@@ -20,6 +15,7 @@ from mllmu_tasks.source import open_source
 from mllmu_unlearn import adapters, card, features, models, plan
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+from mllmu_unlearn.context import Context
 from mllmu_unlearn.curve import loss_curve
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.dry_run import describe
@@ -27,40 +23,11 @@ from mllmu_unlearn.endings import Bounds, explained
 from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.reference import AdapterOff, Batch, Cached, ReferenceModel, batched, cache, moved
+from mllmu_unlearn.references import made_for
 from mllmu_unlearn.resume import clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
 Config = UnlearnConfig | FinetuneConfig
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the once-a-run functions of a method may use.
-
-    model: wrapped by its adapter, and bare in `wrap`. steps_per_epoch: of the optimiser.
-    """
-
-    model: nn.Module
-    rows: Rows
-    collator: Collator
-    config: Config
-    steps_per_epoch: int = 0
-
-    def indices(self, side: str, modality: str | None = None, at_most: int = 0) -> list[int]:
-        """Samples of the side (`image` or `text` only, if given) in order; `at_most` of them, evenly spaced."""
-        samples = self.rows.sides[side]
-        found = [i for i, sample in enumerate(samples) if modality in (None, sample.modality)]
-        count = min(at_most or len(found), len(found))
-        return [found[i * len(found) // count] for i in range(count)]
-
-    def batches(self, side: str, size: int = 4, modality: str | None = None, at_most: int = 0) -> Iterator[Batch]:
-        """These samples in batches, on the model's device."""
-        device, found = next(self.model.parameters()).device, self.indices(side, modality, at_most)
-        for start in range(0, len(found), size):
-            indices = found[start : start + size]
-            batch = self.collator.batch([(i, self.rows.row(side, i), False) for i in indices])
-            yield moved(batch, device)
 
 
 def unlearn(config: UnlearnConfig) -> Path:
@@ -136,6 +103,7 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
     began = time.monotonic()
     model = method.wrap(Context(model, rows, collator, config, planned.steps_per_epoch))
+    context = Context(model, rows, collator, config, planned.steps_per_epoch)
     images = features.make(
         model,
         method.hidden_layers(),
@@ -145,7 +113,7 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     )
     used = images.used if images else nullcontext  # not in prepare and finish, where a method may watch the tower
     with used(rows) if not config.reference_model else nullcontext():
-        references = _references(config, method, model, rows, collator, official)
+        references = made_for(method, context, official)
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
@@ -164,7 +132,6 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
         bounded=bounds.bounds,
         callbacks=[bounds],
     )
-    context = Context(model, rows, collator, config, planned.steps_per_epoch)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     method.prepare(context)
     if method.trains:
@@ -187,41 +154,6 @@ def _fit(trainer: MethodTrainer, config: Config, resume: Path | None) -> None:
         trainer.method.load_state_dict(state)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trainer.require_finite()
-
-
-def _references(
-    config: Config, method: Any, model: nn.Module, rows: Rows, collator: Collator, official: bool
-) -> dict[str, ReferenceModel]:
-    wanted = method.official_references() if official else method.references()
-    made: dict[str, ReferenceModel] = {}
-    for side, what in wanted.items():
-        cached = what == "logprobs" and (config.reference != "live" or config.reference_model)
-        if config.reference == "cached" and not cached:
-            raise UserError(f"method '{config.method}' needs the reference's {what} on {side}; use --reference live.")
-        if config.reference_model and not cached:
-            raise UserError(f"--reference_model only serves cached log-probabilities, not {config.method}.")
-        if cached:
-            made[side] = _cached(config, side, model, rows, collator)
-        else:
-            made[side] = AdapterOff(model, what, method.hidden_layers())
-    return made
-
-
-def _cached(config: Config, side: str, model: nn.Module, rows: Rows, collator: Collator) -> Cached:
-    reference = models.load_model(config, config.reference_model) if config.reference_model else model
-    reference.to(config.device)
-    sizes = plan.sizes(rows.sides[side], config.length_step)
-    order = sorted(range(len(sizes)), key=sizes.__getitem__)
-    shares = batched(order, config.per_device_train_batch_size, config.process_index, config.world_size)
-    picks = ([(i, rows.row(side, i), False) for i in share] for share in shares)
-    # A fresh adapter is zero, so the wrapped model still is the start model.
-    return cache(
-        reference,
-        (moved(collator.batch(batch), config.device) for batch in picks),
-        len(order),
-        show=config.process_index == 0 and not config.disable_tqdm,
-        total=partial(reduce, reduction="sum") if config.world_size > 1 else lambda mine: mine,
-    )
 
 
 def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summary: dict) -> None:

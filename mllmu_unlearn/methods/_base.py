@@ -18,7 +18,7 @@ from mllmu_tasks.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     import torch
 
-    from mllmu_unlearn.run import Context
+    from mllmu_unlearn.context import Context
     from mllmu_unlearn.side import Side
 
 

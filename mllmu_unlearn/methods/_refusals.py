@@ -31,7 +31,8 @@ def refused(forget: Sequence[Sample], seed: int) -> list[Sample]:
 def alternates(forget: Sequence[Sample], file: str | None) -> list[Sample]:
     """The same questions with the answers of a JSON-lines file of {"person", "question", "answer"}.
 
-    A file that is not there is looked for by name among the recipes. Raises UserError if there is no file, if a line is malformed, or if a question has no other answer.
+    A file that is not there is looked for by name among the recipes. Raises UserError if there is no file, if a line
+    is malformed, or if a question has no other answer.
     """
     if not file:
         raise UserError('altpo needs --alternates FILE: JSON lines {"person": "009", "question": ..., "answer": ...}.')

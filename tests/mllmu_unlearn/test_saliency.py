@@ -14,6 +14,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import attach, read_adapter
 from mllmu_unlearn import adapters, run, saliency
 from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.context import Context
 from mllmu_unlearn.export import link, merge
 from mllmu_unlearn.methods import get
 from mllmu_unlearn.methods.smfa import sculpted
@@ -208,13 +209,13 @@ def test_mmunlearner_ascends_under_the_mask_and_descends_everywhere(base, unlear
 @pytest.mark.parametrize("modalities", ["image,text", "image"])
 def test_text_about_everyone_is_kept_if_only_images_are_forgotten(unlearn, monkeypatch, modalities):
     asked = []
-    batches = run.Context.batches
+    batches = Context.batches
 
     def remember(self, side, *args, **kwargs):
         asked.append(side)
         return batches(self, side, *args, **kwargs)
 
-    monkeypatch.setattr(run.Context, "batches", remember)
+    monkeypatch.setattr(Context, "batches", remember)
     unlearn("mmunlearner", "--max_steps", "1", "--modalities", modalities)
     assert ("biographies" in asked) == (modalities == "image")
 
