@@ -51,18 +51,6 @@ def test_vanilla_knows_and_retain_only_never_knew(model):
         assert scores["forget", "generation"] < 0.5
 
 
-def test_one_method_forgets_and_keeps():
-    """By the golden table, which a run of the demo made; the demo's own run is too long for a test."""
-    rouge = {(c["run"], c["split"]): c["mean"] for c in GOLDEN if c["task"] == "generation"}
-    good = [
-        run
-        for run in ("grad_diff", "npo", "kl_min")
-        if rouge["vanilla", "forget"] - rouge[run, "forget"] >= 0.3
-        and rouge["vanilla", "retain"] - rouge[run, "retain"] <= 0.15
-    ]
-    assert good == ["grad_diff", "npo", "kl_min"]
-
-
 def test_the_table_of_the_readme_is_the_golden_one():
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
     table = {cut[1].strip(): cut[2:-1] for cut in (row.split("|") for row in rows) if len(cut) == 15}
