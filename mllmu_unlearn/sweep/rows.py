@@ -13,7 +13,7 @@ from mllmu_tasks.results.statistics import Estimate, clustered_mean
 from mllmu_unlearn.folders import MARK
 
 DESTROYED = 0.5
-"""Below this share of the compared model's retain score a method destroys what it should keep."""
+"""Below this share of the compared model's score in a task on retain a method destroys what it should keep."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,24 @@ def mean_of_tasks(scored: Iterable[tuple[Task, str, float]]) -> Estimate:
 
 
 def verdict(run: Run, vanilla: Run) -> str:
-    """`ok`, or what is wrong: no fall on forget beyond the standard error, or retain below half of vanilla."""
+    """`ok`, or what is wrong: no fall on forget beyond the standard error, or a task on retain below half of vanilla."""
     here, there = scores(run), scores(vanilla)
     wrong = []
     if Split.FORGET in here and Split.FORGET in there:
         fall = there[Split.FORGET].mean - here[Split.FORGET].mean
         if fall <= (here[Split.FORGET].stderr or 0.0):
             wrong.append("does not forget")
-    both = Split.RETAIN in here and Split.RETAIN in there
-    if both and here[Split.RETAIN].mean < DESTROYED * there[Split.RETAIN].mean:
-        wrong.append("destroys retain")
+    kept, known = retained(run), retained(vanilla)
+    lost = [task for task in Task if task in kept and task in known and kept[task] < DESTROYED * known[task]]
+    if lost:
+        wrong.append("destroys retain" + (f" ({', '.join(lost)})" if len(lost) < len(kept) else ""))
     return ", ".join(wrong) or "ok"
+
+
+def retained(run: Run) -> dict[Task, float]:
+    """Task -> mean score on the retain split."""
+    found: dict[Task, list[float]] = defaultdict(list)
+    for sample in run.samples:
+        if sample.leaf.split is Split.RETAIN:
+            found[sample.leaf.task].append(sample.score)
+    return {task: sum(values) / len(values) for task, values in found.items()}

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_the_error_of_the_mean_of_means():
 def test_verdicts(forget, retain, expected):
     vanilla = run_of(forget=(1.0, 1.0, 1.0), retain=(1.0, 1.0, 1.0))
     assert verdict(run_of(forget=forget, retain=retain), vanilla) == expected
+
+
+def test_a_task_that_is_destroyed_is_named():
+    vanilla = run_of(forget=(1.0, 1.0), retain=(1.0, 1.0))
+    mixed = replace(vanilla, samples=())
+    for task, score in ((Task.CLOZE, 1.0), (Task.GENERATION, 0.1)):
+        for sample in vanilla.samples:
+            leaf = replace(sample.leaf, task=task)
+            mixed = replace(mixed, samples=(*mixed.samples, replace(sample, leaf=leaf, score=score)))
+    both = replace(mixed, samples=tuple(replace(sample, score=1.0) for sample in mixed.samples))
+    assert verdict(mixed, both) == "destroys retain (generation)"
 
 
 def test_a_verdict_says_only_what_was_evaluated():
