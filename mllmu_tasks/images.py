@@ -4,18 +4,20 @@ import io
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mllmu_tasks.errors import UserError
 
 DECODED = 64
 """Decoded pictures kept, the least recently used ones go first: 64 of 512 x 512 are 48 MiB."""
 
+STRICT = threading.RLock()
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for bytes that are no image, or not a whole one."""
 
@@ -65,7 +67,8 @@ class ImageStore:
                 return self.decoded[key]
         data = self.encoded(row, index)
         try:
-            picture = Image.open(io.BytesIO(data)).convert("RGB")
+            with _strict():
+                picture = Image.open(io.BytesIO(data)).convert("RGB")
         except UNREADABLE as error:
             raise UserError(f"{self.config}, row {row}: image {index} is unreadable ({_reason(error)}).") from error
         with self.lock:
@@ -87,11 +90,12 @@ class ImageStore:
     def _look(self, row: int, index: int, decode: bool) -> str | None:
         try:
             data = self.encoded(row, index)
-            picture = Image.open(io.BytesIO(data))
-            if not decode and picture.format == "PNG":
-                picture.verify()
-            elif decode or picture.format != "JPEG" or not _ends(data):
-                picture.load()
+            with _strict():
+                picture = Image.open(io.BytesIO(data))
+                if not decode and picture.format == "PNG":
+                    picture.verify()
+                elif decode or picture.format != "JPEG" or not _ends(data):
+                    picture.load()
         except UserError as error:
             return str(error)
         except UNREADABLE as error:
@@ -123,6 +127,17 @@ class ImageStore:
                     kept = column.take(pa.array(here))
                     self.rows.update({start + place: kept[i] for i, place in enumerate(here)})
                 start += size
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Several backends of lmms-eval let Pillow fill up truncated images with grey, for the whole process."""
+    with STRICT:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _ends(jpeg: bytes) -> bool:

@@ -40,9 +40,9 @@ def score_answer(task: Task, raw: str, gold: str, options: dict[str, str | None]
     answered = float(bool(answer))
     if task is Task.CLASSIFICATION:
         letter = answer[:1].upper()
-        letter = letter if (options.get(letter) or "").strip() else ""  # an option that is not there was not chosen
-        right = float(bool(letter) and letter == gold)
-        metrics, prediction, parsed = {"mllmu_accuracy": right}, letter, float(bool(letter))
+        letter = letter if letter in options else ""
+        there = bool((options.get(letter) or "").strip())  # the official code reads the letter of a missing option, too
+        metrics, prediction, parsed = {"mllmu_accuracy": float(there and letter == gold)}, letter, float(there)
     elif task is Task.CLOZE:
         right = float(gold.lower() in answer.lower())
         metrics, prediction, parsed = {"mllmu_cloze": right}, answer, answered

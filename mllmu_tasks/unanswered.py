@@ -16,8 +16,8 @@ BAR = "!" * 100
 
 def note(leaf: Leaf, silent: int, asked: int) -> None:
     """Remember how many of a leaf's questions were not answered; the words come when the process ends."""
-    if not _SEEN:
-        atexit.register(_say)
+    atexit.unregister(say)
+    atexit.register(say)
     _SEEN[leaf] = silent, asked
 
 
@@ -26,10 +26,12 @@ def failures_end_the_run(model: str) -> None:
     _HONEST[:] = [model]
 
 
-def _say() -> None:
+def say() -> None:
+    """Print the words, if any, and start anew: at the end of the process, or of a run that others follow."""
     words = warning(_SEEN, *_HONEST)
     if words:
         print(f"\n{BAR}\n{words}\n{BAR}", file=sys.stderr, flush=True)
+    _SEEN.clear()
 
 
 def warning(seen: dict[Leaf, tuple[int, int]], honest: str = "") -> str:

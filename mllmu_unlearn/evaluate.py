@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from mllmu_tasks import unanswered
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import read_adapter
 from mllmu_tasks.models.base import shared_bases
@@ -83,6 +84,7 @@ def _evaluate(run: Run) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the run of '{run.name}' failed ({type(error).__name__}: {reason}): {run.command}") from error
+    unanswered.say()
 
 
 @contextmanager

@@ -26,8 +26,11 @@ def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None
     bear the folder's own name. A finished folder of ours passes: `check_replacing` decides about that.
     Brings back the old folder if a run was killed between the two renames of `_swap`.
     """
-    if not folder.exists() and _old(folder).exists():
-        os.rename(_old(folder), folder)
+    try:
+        if not folder.exists() and _old(folder).exists():
+            os.rename(_old(folder), folder)
+    except OSError as error:  # a name that is too long, a place that may not be looked at
+        raise UserError(f"'{folder}' cannot be written ({error.strerror}); choose another folder.") from error
     places = [folder.resolve(), checkpoints_of(folder).resolve()]
     for flag, source in sources.items():
         path = Path(source).resolve() if source else None

@@ -1,6 +1,5 @@
 """`mllmu_hf`: any image-text-to-text model of Transformers in lmms-eval, batched, with verified adapters."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from mllmu_tasks.models.adapter import attach, read_adapter
 from mllmu_tasks.models.arguments import check_arguments, gib, truth
 from mllmu_tasks.models.base import open_base
 from mllmu_tasks.models.engine import Engine
-from mllmu_tasks.models.journal import code, digest, open_journal, request_keys
+from mllmu_tasks.models.journal import PROCESS, code, digest, open_journal, request_keys
 from mllmu_tasks.models.loading import manners
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.models.official import as_officially
@@ -212,7 +211,7 @@ class MllmuHf(lmms):
                 journal.write(batch, texts)
                 bar.update(len(batch))
                 bar.set_postfix_str(f"{self.engine.counts.tokens_decoded} tokens", refresh=False)
-        journal.finish(how | {"process": os.getpid()})
+        journal.finish(how | {"process": PROCESS})
         self._report(time.perf_counter() - began)
         return [journal.answers[key] for key in keys]
 

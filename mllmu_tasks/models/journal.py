@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -24,6 +25,8 @@ FINISHED = "finished"
 DAYS_KEPT = 30
 BYTES_KEPT = 2**30
 DAY = 24 * 3600
+PROCESS = uuid.uuid4().hex
+"""This process; its number would come again, in a container in every run."""
 
 
 class Journal:
@@ -88,7 +91,7 @@ def open_journal(folder: Path, run: str, how: Mapping[str, Any], sampled: bool) 
     tidy(folder)
     journal = Journal(folder / f"{run}.jsonl")
     before = journal.finished
-    if before is not None and (sampled or before.get("process") == os.getpid() or {**before, **how} != before):
+    if before is not None and (sampled or before.get("process") == PROCESS or {**before, **how} != before):
         journal.start_anew()
     return journal
 

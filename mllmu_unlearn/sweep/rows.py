@@ -69,7 +69,7 @@ def mean_of_tasks(scored: Iterable[tuple[Task, str, float]]) -> Estimate:
 
 
 def verdict(run: Run, vanilla: Run) -> str:
-    """`ok`, or what is wrong: forget down by no more than the standard error, a task on retain below half of vanilla."""
+    """`ok`, or what is wrong: forget down by no more than a standard error, a task on retain below half of vanilla."""
     here, there = scores(run), scores(vanilla)
     wrong = []
     if Split.FORGET in here and Split.FORGET in there:

@@ -17,14 +17,18 @@ OPTIONS = {"A": "x", "B": "y", "C": None, "D": "z"}
         ("A", "A", 0),
         ("The answer is B", "", 0),
         ("", "", 0),
-        ("C", "", 0),  # there is no option C
+        ("C", "C", 0),  # the official code reads it, though there is no option C
         ("\n\nB", "B", 1),
         ("ASSISTANT: B", "", 0),
     ],
 )
 def test_classification_reads_the_first_character(raw, letter, right):
     scored = score_answer(Task.CLASSIFICATION, raw, "B", OPTIONS)
-    assert (scored["prediction"], scored["score"], scored["parsed"]) == (letter, right, float(bool(letter)))
+    assert (scored["prediction"], scored["score"], scored["parsed"]) == (
+        letter,
+        right,
+        float(bool(OPTIONS.get(letter))),
+    )
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,13 @@ def test_the_tasks_aggregation_counts_each_leaf_once(monkeypatch):
     task.mean_by_person(items)
     task.mean_by_person(items)
     assert {Leaf.parse("mllmu_real_cloze_text"): (2, 4)} == unanswered._SEEN
+
+
+def test_each_run_of_a_process_has_its_own_words(monkeypatch, capsys):
+    monkeypatch.setattr(unanswered.atexit, "register", lambda function: None)
+    leaf = Leaf.parse("mllmu_real_cloze_text")
+    for silent in (5, 0):
+        unanswered.note(leaf, silent, 10)
+        unanswered.say()
+    assert capsys.readouterr().err.count("5 of 10 questions not answered") == 1
+    assert not unanswered._SEEN

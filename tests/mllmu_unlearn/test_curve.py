@@ -20,7 +20,7 @@ def test_a_term_that_was_not_logged_is_none_and_no_log_is_no_curve():
 
 
 def test_the_curve_is_in_the_record_on_few_lines_and_not_on_the_card(tmp_path, monkeypatch):
-    monkeypatch.setattr(card, "_card", lambda record, name: str(card._flat(record["training"])))
+    monkeypatch.setattr(card, "_card", lambda record, *_, **__: str(card._flat(record["training"])))
     training = {"steps": 2, "final_losses": {"loss": 1.0}, "losses": {"step": [1, 2], "loss": [None, 1.0]}}
     card.write(tmp_path, {"training": training}, name="n")
     text = (tmp_path / "unlearning.yaml").read_text()

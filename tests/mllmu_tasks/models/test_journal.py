@@ -14,7 +14,7 @@ from asking import MIXED, SETTINGS, ask, document, picture
 
 from mllmu_tasks.models import journal
 from mllmu_tasks.models.hf import MllmuHf
-from mllmu_tasks.models.journal import ImageHashes, Journal, request_keys, tidy
+from mllmu_tasks.models.journal import PROCESS, ImageHashes, Journal, request_keys, tidy
 
 TESTS = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_an_interrupted_run_goes_on_and_says_so(folders, own_cache, capsys):
 
 def by_another_process(file):
     """Make a finished journal look as if this process had not written it."""
-    file.write_text(file.read_text().replace(f'"process": {os.getpid()}', '"process": -1'))
+    file.write_text(file.read_text().replace(f'"process": "{PROCESS}"', '"process": "another"'))
 
 
 def test_answers_stay_until_they_are_scored_and_serve_the_same_run_again(folders, own_cache, capsys):
