@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mllmu_tasks.benchmark import group_name
 from mllmu_unlearn.folders import MARK
 
 FORMAT = 1
@@ -73,13 +74,13 @@ processor = AutoProcessor.from_pretrained("$name")
 ```
 
 In lmms-eval:
-`lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks mllmu`.
+`lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks $tasks`.
 Merged weights for other servers: `mllmu export $name --out MERGED`.""",
     "full": """\
 An ordinary checkpoint: `AutoModelForImageTextToText.from_pretrained("$name")`; in lmms-eval
 `pretrained=$name`.""",
     "prompt": """\
-No weights. In lmms-eval: `lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks mllmu`.
+No weights. In lmms-eval: `lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks $tasks`.
 The system prompt is:
 
 > $prompt""",
@@ -139,6 +140,7 @@ def _card(record: Mapping[str, Any], *, name: str, model_index: Sequence[Mapping
         "retained": f"{record['retain']['people']} people",
         "trained": _trained_on(record),
         "modalities": ", ".join(record["modalities"]) or "none",
+        "tasks": group_name(None, forget.get("ratio")),
         "seed": record["seed"],
         "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
         "training": ", ".join(f"{k} {v}" for k, v in _flat(record["training"]) if k != CURVE) or "none",

@@ -16,6 +16,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.comparable import differences
 from mllmu_tasks.results.runs import Run, load_runs
 from mllmu_tasks.results.table import Cell, cells, render
+from mllmu_tasks.settings import DEFAULT_DATA
 from mllmu_unlearn import card
 from mllmu_unlearn.folders import MARK
 
@@ -41,7 +42,9 @@ def push(
     """
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
-        _build(stage, adapter, repo_id, _runs(results), base_model)
+        runs = _runs(results)
+        _require_own(runs, adapter)
+        _build(stage, adapter, repo_id, runs, base_model)
         for file in sorted(path for path in stage.rglob("*") if path.is_file()):
             print(f"{file.stat().st_size:>14,}  {file.relative_to(stage)}")
         if dry_run:
@@ -63,6 +66,7 @@ def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     for run in runs:
         facts = next(iter(run.facts.values()), {})
         data = str(facts.get("data"))
+        shown = data if _on_the_hub(data) else Path(data).name
         day = f"{run.date[:4]}-{run.date[4:6]}-{run.date[6:8]}"
         for cell in cells(run):
             task, value = f"{group_name(cell.split, cell.ratio)}_{cell.task}", round(cell.estimate.mean, 4)
@@ -70,7 +74,7 @@ def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
             index.append(
                 EvalResult(
                     task_type="image-text-to-text",
-                    dataset_type=data,
+                    dataset_type=shown,
                     dataset_name=f"MLLMU-Bench ({data})" if data == "mini" else "MLLMU-Bench",
                     dataset_config=task,
                     metric_type=cell.metric,
@@ -106,7 +110,7 @@ def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_m
         (stage / config.name).write_text(json.dumps(content, indent=2), encoding="utf-8")
     index, entries = forms(repo_id.rpartition("/")[2], runs)
     table = render([c for run in runs for c in cells(run)], "markdown") if runs else ""
-    card.write(stage, record, name=repo_id, model_index=index, table=table)
+    card.write(stage, _public(record), name=repo_id, model_index=index, table=table)
     if entries:
         (stage / RESULTS_FILE).parent.mkdir()
         (stage / RESULTS_FILE).write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
@@ -129,6 +133,28 @@ def _runs(results: Sequence[Path]) -> list[Run]:
     return runs
 
 
+def _require_own(runs: Sequence[Run], adapter: Path) -> None:
+    """Raise UserError for results of another model: by the folder that the run was given, or at least its name."""
+    for run in runs:
+        if run.name != adapter.resolve().name:
+            raise UserError(
+                f"the results of {run.date} are those of '{run.name}' ({run.model_args}), not of '{adapter}'; "
+                "give --results of this folder's own evaluation."
+            )
+
+
+def _public(record: dict) -> dict:
+    """The record without paths of this machine: of data and files only the last name stays."""
+    nameless = lambda value: Path(value).name if isinstance(value, str) and _is_local(value) else value
+    options = {key: nameless(value) for key, value in record["hyper_parameters"].items()}
+    data = record["data"] | {"source": nameless(record["data"]["source"])}
+    return record | {"hyper_parameters": options, "data": data}
+
+
+def _is_local(value: str) -> bool:
+    return "/" in value and value != DEFAULT_DATA and (Path(value).is_absolute() or Path(value).exists())
+
+
 def _notes(cell: Cell, facts: dict, run: Run) -> str:
     error = "" if cell.estimate.stderr is None else f" ± {cell.estimate.stderr:.3f} clustered by person"
     return (
@@ -138,7 +164,8 @@ def _notes(cell: Cell, facts: dict, run: Run) -> str:
 
 
 def _on_the_hub(data: str) -> bool:
-    return data.count("/") == 1 and not Path(data).exists()
+    """Only the benchmark's own id is known to be one: `data/bench` may be a folder of another place."""
+    return data == DEFAULT_DATA
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A neuron is a hidden unit of an MLP, an input channel of its last projection (`d
 zeros and ones on that input equals zeroed columns of the projection.
 """
 
+import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,12 +30,27 @@ TOWERS = ("language", "vision")
 
 
 def last_projections(model: nn.Module, tower: str) -> list[str]:
-    """Names of the last projections of the tower's MLPs, in model order. Raises UserError if there is none."""
+    """Names of the last projections of the tower's MLPs, in model order. Raises UserError if there is none.
+
+    Of the vision tower only the layers that the language model reads: LLaVA-1.5 runs one more, for nothing.
+    """
     form = re.compile(rf".*\.\d+\.mlp\.({'|'.join(LAST)})")  # in a numbered layer: not in a pooling head
     found = [name for name in adapters.modules(model, [tower]) if form.fullmatch(name)]
+    if tower == "vision":
+        found = [name for name in found if int(re.search(r"\.(\d+)\.mlp\.", name)[1]) < _layers_read(model)]
     if not found:
         raise UserError(f"{type(model).__name__} has no MLP of a known form in its {tower} part.")
     return found
+
+
+def _layers_read(model: nn.Module) -> float:
+    """How many layers of the vision tower the output of `vision_feature_layer` has passed; all without that key."""
+    config = model.config.to_dict()
+    layer = config.get("vision_feature_layer")
+    if layer is None:
+        return math.inf
+    depth = config["vision_config"]["num_hidden_layers"]
+    return max(n if n >= 0 else depth + 1 + n for n in ([layer] if isinstance(layer, int) else layer))
 
 
 def parts(towers: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
@@ -66,7 +67,10 @@ def _run(config: Config) -> Path:
             _train(config, planned, out, work, resume)
     if config.process_index == 0:
         model = f"pretrained={out}" if config.kind == "full" else f"pretrained={config.model_name_or_path},peft={out}"
-        print(f"mllmu: {out} is finished; lmms-eval --model mllmu_hf --model_args {model} --tasks mllmu")
+        tasks = group_name(None, config.forget_ratio)
+        print(f"mllmu: {out} is finished; lmms-eval --model mllmu_hf --model_args {model} --tasks {tasks}")
+        if config.people_ids:
+            print(f"mllmu: {tasks} asks about other people than --forget_ids; see 'Named people' in docs/training.md")
     return out
 
 

@@ -45,14 +45,14 @@ HfApi = hub.HfApi
 def results(tmp_path):
     """results(data) -> lmms-eval output of two leaves: four people, half of the answers right on forget."""
 
-    def write(data="MLLMMU/MLLMU-Bench", limit=None):
+    def write(data="MLLMMU/MLLMU-Bench", limit=None, peft="npo"):
         folder = tmp_path / "results" / "npo"
         folder.mkdir(parents=True, exist_ok=True)
         facts = json.dumps({"data": data, "data_hash": "d", "seed": 0, "shots": [1, 2]})
         leaves = {"mllmu_forget_cloze_text": (0, 1), "mllmu_retain_cloze_image": (1, 1)}
         content = {
             "results": {leaf: {"mllmu_facts,none": facts} for leaf in leaves},
-            "config": {"model": "mllmu_hf", "model_args": "pretrained=m,peft=npo", "limit": limit},
+            "config": {"model": "mllmu_hf", "model_args": f"pretrained=m,peft={peft}", "limit": limit},
         }
         (folder / f"{DATE}_results.json").write_text(json.dumps(content))
         for leaf, scores in leaves.items():
@@ -117,6 +117,20 @@ def test_results_on_other_data_do_not_claim_the_benchmark(adapter, online, resul
     assert ModelCard(online.files["README.md"].decode()).data.eval_results[0].dataset_type == "mini"
 
 
+def test_no_path_of_this_machine_is_published(adapter, online, results, data):
+    push(adapter, "--repo_id", "me/forgetful", "--results", results(f"{data}"), *BASE)
+    for name, content in online.files.items():
+        assert str(data.parent) not in content.decode(errors="replace"), name
+    assert data.name in online.files["unlearning.yaml"].decode()
+    assert str(data) in (adapter / "unlearning.yaml").read_text()  # the folder here stays as it is
+
+
+def test_a_folder_with_one_slash_is_no_data_set_of_the_hub(adapter, online, results):
+    assert "not on a data set of the Hub" in push(
+        adapter, "--repo_id", "me/x", "--results", results("data/bench"), *BASE
+    )
+
+
 def test_a_dry_run_sends_nothing(adapter, online, results):
     shown = push(adapter, "--repo_id", "me/forgetful", "--results", results(), "--dry_run", *BASE)
     assert online.requests == []
@@ -143,6 +157,8 @@ def test_what_cannot_be_pushed_is_said(adapter, online, results, tmp_path, monke
         push(adapter, "--repo_id", "me/x/y", *BASE)
     with pytest.raises(UserError, match="--limit"):
         push(adapter, "--repo_id", "me/x", "--results", results(limit=2), *BASE)
+    with pytest.raises(UserError, match="those of 'idk'"):
+        push(adapter, "--repo_id", "me/x", "--results", results(peft="adapters/idk"), *BASE)
     monkeypatch.setattr(hub, "HfApi", lambda endpoint: HfApi(endpoint="http://127.0.0.1:9"))
     with pytest.raises(UserError, match="cannot be reached"):
         push(adapter, "--repo_id", "me/x", *BASE)

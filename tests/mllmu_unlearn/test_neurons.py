@@ -1,6 +1,7 @@
 """Activity of neurons by hand, MANU and MIP-Editor's pruning against zeroed weights, on several architectures."""
 
 import copy
+import json
 import math
 
 import pytest
@@ -213,3 +214,15 @@ def test_wrong_values_are_refused(prune, bases):
         get("mip_prune")(top_k=0)
     with pytest.raises(UserError, match="no training pair has an image"):
         prune("manu", bases["llava"], "--towers", "vision", "--modalities", "text")
+
+
+@pytest.mark.parametrize("method", ["manu", "mip_prune"])
+def test_a_vision_layer_that_nothing_reads_is_no_candidate(texts, prune, tmp_path, method):
+    """LLaVA-1.5 takes the last layer but one (`vision_feature_layer` -2): the last one runs, and gets no gradient."""
+    base = save("llava_next", tmp_path / "base", texts, 3.0)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"vision_feature_layer": -2}))
+    vectors = load_file(prune(method, base) / "adapter_model.safetensors")
+    pruned = [name for name, vector in vectors.items() if "vision_tower" in name and (vector == 0).any()]
+    assert pruned
+    assert all(".layers.0." in name for name in pruned)
