@@ -29,7 +29,7 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
         "method": f"{config.method} ({config.protocol}): {method.formula}",
         "people": f"{len(plan.people.forget)} forget, {len(plan.people.retain)} retain",
         "samples": samples + (f"; {plan.left_out} empty pairs left out" if plan.left_out else ""),
-        "steps": f"{steps if method.trains else 0} ({plan.steps_per_epoch} an epoch), batch "
+        "steps": f"{steps} ({plan.steps_per_epoch} an epoch), batch "
         f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.world_size}",
         "learning rate": f"{config.learning_rate:g}",
         "parameters": f"{weights:,}, trained {trainable:,} ({config.kind})",
@@ -37,6 +37,8 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
         "disk": f"{_size(saved)} for the result, {_size(keep * (saved + 8 * trainable))} for checkpoints",
         "output": config.output_dir,
     }
+    if not method.trains:
+        del lines["steps"], lines["learning rate"]
     return "\n".join(f"{name:<14} {value}" for name, value in lines.items())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
 from mllmu_tasks.errors import UserError, did_you_mean
@@ -43,7 +43,7 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
     types = [cls, *([methods.get(method)] if method else [])]
     parser = _Parser(types, allow_abbrev=False, prog="mllmu", add_help=False)
     if {"-h", "--help"} & set(tokens):
-        parser.print_help()
+        print(_help(parser, types))
         raise SystemExit(0)
     names = {action.dest for action in parser._actions}
     for key in values:
@@ -63,6 +63,27 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
         if mine:
             given["hyper_parameters"] = {**json_object(given.get("hyper_parameters")), **mine}
     return cls(**given)
+
+
+def _help(parser: HfArgumentParser, types: Sequence[type]) -> str:
+    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill six hundred lines."""
+    theirs = {f.name for f in dataclasses.fields(TrainingArguments)}
+    # What our classes declare again is ours: it has another default or meaning here.
+    ours = {name for cls in types for base in cls.__mro__ for name in _declared(base)}
+    groups = {True: [], False: []}
+    for action in sorted(parser._actions, key=lambda action: action.dest in theirs):
+        groups[action.dest in ours or action.dest not in theirs].append(action)
+    formatter = parser._get_formatter()
+    for title, mine in (("flags", True), ("flags of transformers.TrainingArguments", False)):
+        formatter.start_section(title)
+        formatter.add_arguments(groups[mine])
+        formatter.end_section()
+    command = "finetune" if "method" not in {action.dest for action in parser._actions} else "unlearn"
+    return f"usage: mllmu {command} [--config FILE.yaml] [--FLAG VALUE ...]\n\n{formatter.format_help()}"
+
+
+def _declared(cls: type) -> set[str]:
+    return set() if cls is TrainingArguments else set(vars(cls).get("__annotations__", {}))
 
 
 def id_list(text: str | None) -> tuple[str, ...]:

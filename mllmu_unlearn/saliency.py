@@ -28,7 +28,7 @@ def mean_gradient(
     """Mean over batches of each(gradient of the batch's mean nll), float32, in eval mode (no dropout).
 
     names: parameters that require gradients. One that a batch does not reach counts as 0 there. Raises UserError for
-    no batch at all.
+    no batch at all, and for gradients that are not finite: by their rank they would come first.
     """
     parameters = {name: p for name, p in model.named_parameters() if name in names}
     sums = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in parameters.items()}
@@ -45,6 +45,11 @@ def mean_gradient(
     model.zero_grad(set_to_none=True)
     if not count:
         raise UserError("there are no samples to tell salient weights by; change --modalities.")
+    wrong = [name for name, total in sums.items() if not torch.isfinite(total).all()]
+    if wrong:
+        raise UserError(
+            f"the gradient of {wrong[0]} is not finite, so salient weights cannot be told; use --dtype float32."
+        )
     return {name: total.div_(count) for name, total in sums.items()}
 
 
@@ -74,7 +79,7 @@ def training(model: nn.Module, names: Collection[str]) -> Iterator[None]:
 
 
 def by_ratio(forget: Tensors, preserve: Tensors, threshold: float, epsilon: float) -> Tensors:
-    """(forget + epsilon) / (preserve + epsilon) >= threshold of each entry."""
+    """(forget + epsilon) / (preserve + epsilon) >= threshold of each entry: as published, those without any gradient, too."""
     return {
         name: (value + epsilon) / (preserve[name].to(value.device) + epsilon) >= threshold
         for name, value in forget.items()
