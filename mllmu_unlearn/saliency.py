@@ -79,7 +79,7 @@ def training(model: nn.Module, names: Collection[str]) -> Iterator[None]:
 
 
 def by_ratio(forget: Tensors, preserve: Tensors, threshold: float, epsilon: float) -> Tensors:
-    """(forget + epsilon) / (preserve + epsilon) >= threshold of each entry; without any gradient it is, as published."""
+    """(forget + epsilon) / (preserve + epsilon) >= threshold of each entry; as published, True without any gradient."""
     return {
         name: (value + epsilon) / (preserve[name].to(value.device) + epsilon) >= threshold
         for name, value in forget.items()
