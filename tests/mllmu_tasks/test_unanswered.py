@@ -59,6 +59,7 @@ def test_the_tasks_aggregation_counts_each_leaf_once(monkeypatch):
 
 
 def test_each_run_of_a_process_has_its_own_words(monkeypatch, capsys):
+    monkeypatch.setattr(unanswered, "_SEEN", {})  # other tests of this process may have noted theirs
     monkeypatch.setattr(unanswered.atexit, "register", lambda function: None)
     leaf = Leaf.parse("mllmu_real_cloze_text")
     for silent in (5, 0):
