@@ -7,12 +7,13 @@ import torch
 from transformers import StoppingCriteriaList
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models import same_images
 from mllmu_tasks.models.base import Base
 from mllmu_tasks.models.batching import alike, stack
 from mllmu_tasks.models.counts import Counts
 from mllmu_tasks.models.decoding import Greedy
 from mllmu_tasks.models.generation import AnswersEnd, cut
-from mllmu_tasks.models.prefix import Prefix
+from mllmu_tasks.models.prefix import Computed, Prefix
 from mllmu_tasks.models.preparing import Batch, Prepared, Preparer, reason, settings_are_greedy
 from mllmu_tasks.models.rendering import Prompt
 from mllmu_tasks.models.vision import FeatureCache, Vision
@@ -79,22 +80,35 @@ class Engine:
 
     @torch.inference_mode()
     def _generate(self, rows: Sequence[Prepared], prefix: Prefix | None) -> list[str]:
-        stacked = stack([row.row for row in rows], {"input_ids": self.pad}, "left")
-        inputs = {name: self._to_device(value) for name, value in stacked.items()}
-        if prefix:
-            if prefix.prefill(self.model, self.vision, self.device):
-                self.counts.tokens_prefilled += prefix.ids.shape[1]
-            inputs = prefix.before(inputs, [row.positions for row in rows])
-            self.counts.tokens_reused += len(rows) * prefix.ids.shape[1]
-        pieces = [piece for row in rows for piece in row.pieces]
-        inputs |= self.vision.show(pieces)
         prompts = [row.prompt for row in rows]
         greedy = settings_are_greedy(prompts[0].settings)
+        if prefix and prefix.prefill(self.model, self.vision, self.device):
+            self.counts.tokens_prefilled += prefix.ids.shape[1]
+        rows, beginning = self._begin(rows, prefix) if greedy else (rows, None)
+        stacked = stack([row.row for row in rows], {"input_ids": self.pad}, "left")
+        inputs = {name: self._to_device(value) for name, value in stacked.items()}
+        if beginning:
+            inputs = beginning.before(inputs, [row.positions for row in rows])
+        pieces = [piece for row in rows for piece in row.pieces]
+        inputs |= self.vision.show(pieces)
         tokens = self._greedy(inputs, prompts) if greedy else self._by_generate(inputs, prompts)
         self.counts.tokens_prefilled += sum(row.row["input_ids"].shape[1] for row in rows)
         if not pieces:
             self.counts.images_encoded += sum(len(prompt.images) for prompt in prompts if "pixel_values" in inputs)
         return [cut(text, prompt.reading.until) for text, prompt in zip(self.read(tokens), prompts, strict=True)]
+
+    def _begin(self, rows: Sequence[Prepared], prefix: Prefix | None) -> tuple[Sequence[Prepared], Computed | None]:
+        """(what is not shared of each row, what they share, computed)."""
+        counts, preparer = self.counts, self.preparer
+        counts.tokens_reused += len(rows) * prefix.ids.shape[1] if prefix else 0
+        mark = preparer.processor.image_token_id if preparer.shares else None
+        same = same_images.find(rows, mark, preparer.model_type) if preparer.shares else None
+        if same is None:
+            return rows, prefix.computed(len(rows)) if prefix else None
+        counts.tokens_prefilled += same.tokens_computed
+        counts.tokens_reused += same.tokens_reused
+        counts.images_reused += same.images_reused
+        return same.rests(), same.compute(self.model, self.vision, self.device, prefix)
 
     def _greedy(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
         settings = dict(prompts[0].settings)

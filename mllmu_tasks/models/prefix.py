@@ -35,7 +35,7 @@ class Prefix:
     row: Row
     pieces: Sequence[Piece]
     positions: torch.Tensor | None = None
-    cache: Any = None
+    cache: dict[str, Any] | None = None
 
     @property
     def ids(self) -> torch.Tensor:
@@ -54,9 +54,27 @@ class Prefix:
             return False
         where = {} if self.positions is None else {"position_ids": self.positions.to(device)}
         shown = vision.show(self.pieces)
-        out = model(input_ids=self.ids.to(device), **where, **shown, use_cache=True, logits_to_keep=1)
-        self.cache = out.past_key_values
+        self.cache = cache_of(model(input_ids=self.ids.to(device), **where, **shown, use_cache=True, logits_to_keep=1))
         return True
+
+    def computed(self, rows: int) -> "Computed":
+        """For so many rows, with a cache of their own."""
+        ((name, own),) = copy.deepcopy(self.cache).items()
+        own.batch_repeat_interleave(rows)
+        return Computed(self.row, self.positions, {name: own})
+
+
+@dataclass
+class Computed:
+    """The beginning of a batch's rows, whose keys and values are there.
+
+    row: its tensors with an entry a token, (1, L), the same for all rows. positions: (axes, 1, L) or None. cache: of
+    all rows, by the name that this version of Transformers gives it.
+    """
+
+    row: Row
+    positions: torch.Tensor | None
+    cache: dict[str, Any]
 
     def before(self, batch: Row, positions: Sequence[torch.Tensor | None]) -> dict[str, Any]:
         """A batch of rests, padded on their left -> arguments of `generate` for the whole prompts.
@@ -65,8 +83,6 @@ class Prefix:
         """
         rows, width = batch["input_ids"].shape
         device = batch["input_ids"].device
-        cache = copy.deepcopy(self.cache)
-        cache.batch_repeat_interleave(rows)
         whole = {
             name: torch.cat([value.to(device).expand(rows, -1), batch[name]], dim=1) for name, value in self.row.items()
         }
@@ -74,7 +90,13 @@ class Prefix:
             rests = torch.cat([pad(one, 2, width, 0, "left") for one in positions], dim=1)
             first = self.positions.expand(-1, rows, -1)
             whole["position_ids"] = torch.cat([first, rests], dim=2).to(device)
-        return batch | whole | {"past_key_values": cache}
+        return batch | whole | self.cache
+
+
+def cache_of(output: Any) -> dict[str, Any]:
+    """The keys and values of a forward, as the argument of the next; it was renamed within Transformers 5."""
+    name = "cache" if "cache" in output else "past_key_values"
+    return {name: output[name]}
 
 
 def find(prompts: Sequence[Sequence[int]], images: Sequence[Sequence[str]], mark: int) -> tuple[int, int]:

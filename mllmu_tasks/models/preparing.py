@@ -21,8 +21,8 @@ PIXELS = ("pixel_values", "pixel_attention_mask")
 class Prepared:
     """A prompt's tensors (1, ...), or of what follows the shared beginning if it is `cut`, and its images.
 
-    Where features are cached, the images are in `pieces` and their pixels are not in `row`. positions: of what
-    follows, (axes, 1, S), where they follow image grids.
+    Where features are cached, the images are in `pieces` and their pixels are not in `row`. positions: (axes, 1, S) of
+    these tokens, where they follow image grids.
     """
 
     prompt: Prompt
@@ -120,9 +120,10 @@ class Preparer:
     def _after(self, prompt: Prompt, row: Row, prefix: Prefix | None) -> Prepared:
         """Of a whole prompt's tensors, what follows the beginning; all of them if it does not begin so."""
         pieces = self.vision.pieces(row)
+        positions = self._positions(row) if pieces or prefix else None
         if prefix is None or not prefix.starts(row, pieces):
-            return Prepared(prompt, without_pixels(row), pieces)
-        length, positions = prefix.ids.shape[1], self._positions(row)
+            return Prepared(prompt, without_pixels(row), pieces, positions=positions)
+        length = prefix.ids.shape[1]
         rest = without_pixels(row) | {name: row[name][:, length:] for name in prefix.row}
         after = None if positions is None else positions[..., length:]
         return Prepared(prompt, rest, pieces[len(prefix.pieces) :], True, after)

@@ -116,7 +116,7 @@ def _batches(engine: Engine, asked: Asked, budget: Budget) -> Iterator[tuple[lis
     """Prepared batches of equal settings, longest first: what does not fit into memory shows at once.
 
     The prompts of a leaf that share a beginning worth keeping come together, with that beginning; all others are
-    mixed across leaves.
+    mixed across leaves, those with images apart where questions about the same images share their computation.
     """
     leaves: dict[tuple, list[str]] = {}
     for key, (_, prompt) in asked.items():
@@ -125,20 +125,34 @@ def _batches(engine: Engine, asked: Asked, budget: Budget) -> Iterator[tuple[lis
     for (*group, _), keys in leaves.items():
         prefix = engine.preparer.shared([asked[key][1] for key in keys])
         if prefix is None:
-            others.setdefault(tuple(group), []).extend(keys)
+            for key in keys:
+                images = engine.preparer.shares and bool(asked[key][1].images)
+                others.setdefault((*group, images), []).append(key)
         else:
             yield from _chunks(engine, keys, asked, budget, prefix)
     for keys in others.values():
         yield from _chunks(engine, keys, asked, budget, None)
 
 
+def _in_order(keys: Sequence[str], asked: Asked, together: bool) -> list[str]:
+    """Longest first; with `together`, questions about the same images side by side, in the place of their longest."""
+    if not together:
+        return sorted(keys, key=lambda key: asked[key][0], reverse=True)
+    longest: dict[tuple, int] = {}
+    for key in keys:
+        length, prompt = asked[key]
+        longest[prompt.images] = max(length, longest.get(prompt.images, 0))
+    return sorted(
+        keys, key=lambda key: (longest[asked[key][1].images], asked[key][1].images, asked[key][0]), reverse=True
+    )
+
+
 def _chunks(
     engine: Engine, keys: Sequence[str], asked: Asked, budget: Budget, prefix: Prefix | None
 ) -> Iterator[tuple[list[str], Batch]]:
-    waiting = sorted(keys, key=lambda key: asked[key][0], reverse=True)
+    waiting = _in_order(keys, asked, engine.preparer.shares)
     while waiting:
-        length, prompt = asked[waiting[0]]
-        width = length + _answer_tokens(prompt)
+        width = max(asked[key][0] for key in waiting[: budget.rows]) + _answer_tokens(asked[waiting[0]][1])
         rows = next(n for n in range(min(len(waiting), budget.rows), 0, -1) if budget.fits(n, width))
         chosen, waiting = waiting[:rows], waiting[rows:]
         yield chosen, engine.preparer.prepare([asked[key][1] for key in chosen], prefix)

@@ -48,7 +48,7 @@ def test_each_distinct_image_is_encoded_once(folders, family):
     assert counts.images_reused == 4 * tiles
     ask(model, docs)
     assert counts.images_encoded == 2 * tiles
-    forgetful = made(folders(family), batch_size=2, feature_cache=0)
+    forgetful = made(folders(family), batch_size=1, feature_cache=0)
     assert ask(forgetful, docs) == answers
     assert forgetful.engine.counts.images_encoded == 6 * tiles
 

@@ -187,7 +187,7 @@ def test_out_of_memory_says_what_to_do(capsys, folders):
     model.engine.model.generate = hungry
     line = refusal(capsys, lambda: ask(model, MIXED))
     assert "even alone" in line
-    assert model.engine.counts.batches_split == 3  # 8, 4, 2
+    assert model.engine.counts.batches_split == 2  # the five with an image: 5, 2
 
 
 def test_a_processor_that_fails_names_the_question(capsys, folders):

@@ -3,9 +3,8 @@
 import pytest
 from adapters import make_adapter
 from asking import SETTINGS, ask, document, picture, to_messages
+from token_answers import SHARING, made, plain
 
-from mllmu_tasks.models import prefix as prefixes
-from mllmu_tasks.models.hf import MllmuHf
 from mllmu_tasks.models.prefix import find, run_of, unfold
 
 MARK = 9
@@ -21,21 +20,6 @@ QUESTIONS = [
 
 def leaf(images: int, shots: int = 2):
     return [document(n, text, images=images, shots=shots) for n, text in enumerate(QUESTIONS)]
-
-
-def made(folder, batch_size=4, **arguments):
-    model = MllmuHf(pretrained=str(folder), device="cpu", batch_size=batch_size, **arguments)
-    special = set(model.engine.tokenizer.all_special_ids)
-    model.engine.read = lambda rows: ["".join(f"<{n}>" for n in row if n not in special) for row in rows]
-    return model
-
-
-def plain(folder, docs, monkeypatch, settings=None, messages=to_messages, **arguments):
-    """One by one and without reuse: the answers, and the engine's counts."""
-    with monkeypatch.context() as patch:
-        patch.setattr(prefixes, "ARCHITECTURES", ())
-        model = made(folder, batch_size=1, feature_cache=0, **arguments)
-        return ask(model, docs, settings, messages), model.engine.counts
 
 
 @pytest.mark.parametrize("style", ["chat", "official"])
@@ -105,9 +89,6 @@ def test_several_leaves_in_one_run(folders, monkeypatch):
     expected = [answer for rows in docs.values() for answer in plain(folders(), rows, monkeypatch)[0]]
     assert answers == expected
     assert model.engine.counts.images_encoded == 2 + len(QUESTIONS)  # two leaves show the same people
-
-
-SHARING = ["llava_next", "llava_onevision", "internvl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics2", "idefics3"]
 
 
 @pytest.mark.parametrize("images", [0, 1])
