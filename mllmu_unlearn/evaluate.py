@@ -12,11 +12,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from io import IOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from unittest.mock import patch
 
 import yaml
+from accelerate import Accelerator, InitProcessGroupKwargs
 
 from mllmu_tasks import unanswered
 from mllmu_tasks.errors import UserError
@@ -25,6 +28,8 @@ from mllmu_tasks.models.base import shared_bases
 
 BASE = "base"
 OURS = ("--model", "--output_path", "--log_samples")
+LONGEST_WAIT = 60000
+"""Seconds that a process waits for the others' answers; lmms-eval's own."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,17 @@ def plan(
 
 def evaluate(runs: Sequence[Run], begin: Callable[[Run], None]) -> None:
     """Run them one after the other. begin: told before each. Raises UserError if one fails; results before it stay."""
+    processes = _join_processes()
     with shared_bases(), _shared_tasks():
         for run in runs:
             begin(run)
             _evaluate(run)
+            processes.wait_for_everyone()
+
+
+def _join_processes() -> Accelerator:
+    """Several processes (`accelerate launch`, torchrun) find each other, as in lmms-eval's own command line."""
+    return Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=LONGEST_WAIT))])
 
 
 def _evaluate(run: Run) -> None:
@@ -111,15 +123,17 @@ def _shared_tasks() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _full_load(stream: str | bytes | IO) -> Any:
-    """`yaml.full_load` by libyaml where PyYAML has it: the same rules and constructors, several times as fast."""
-    if not yaml.__with_libyaml__:
-        return yaml.load(stream, yaml.FullLoader)
+class _Loader(yaml.CFullLoader if yaml.__with_libyaml__ else yaml.FullLoader):
+    """PyYAML's rules and constructors by libyaml, several times as fast; `!function` asks it for the file's name."""
 
-    class Loader(yaml.CFullLoader):
-        yaml_constructors = yaml.FullLoader.yaml_constructors  # with `!function`, whose meaning lmms-eval changes
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.name = stream.name if isinstance(stream, IOBase) else "<text>"
 
-    return yaml.load(stream, Loader)
+
+def _full_load(stream: Any) -> Any:
+    _Loader.yaml_constructors = yaml.FullLoader.yaml_constructors  # lmms-eval goes on changing what `!function` means
+    return yaml.load(stream, _Loader)
 
 
 def _once(make: Callable) -> Callable:

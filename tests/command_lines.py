@@ -43,6 +43,12 @@ def mllmu(folder: Path, *arguments: str, **environment: str) -> Outcome:
     return _run([sys.executable, "-c", code, *arguments], folder, folder, environment)
 
 
+def mllmu_in_two(folder: Path, *arguments: str, **environment: str) -> Outcome:
+    """Run `mllmu` in two processes that know of each other."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    return _run([*launch, "-m", "mllmu_unlearn.cli.main", *arguments], folder, folder, environment)
+
+
 def _run(command: list[str], folder: Path, out: Path, environment: dict) -> Outcome:
     done = subprocess.run(
         command,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from adapters import make_adapter, make_prompt_folder
-from command_lines import lmms_eval, mllmu
+from command_lines import lmms_eval, mllmu, mllmu_in_two
 
 from mllmu_tasks.mini import checkpoint
 from mllmu_tasks.results.runs import load_runs
@@ -17,7 +17,7 @@ VARYING = ("date", "start_time", "end_time", "total_evaluation_time_seconds", "t
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """(results of `mllmu eval`, of lmms-eval alone) for a LoRA adapter; and all of the first."""
+    """Results of `mllmu eval`, of lmms-eval alone for its LoRA adapter, and of `mllmu eval` in two processes."""
     home = tmp_path_factory.mktemp("eval")
     base = checkpoint("vanilla")
     (home / "together").mkdir()
@@ -38,7 +38,17 @@ def folders(tmp_path_factory):
         MLLMU_DATA="mini",
         MLLMU_CACHE=str(home / "cache of alone"),
     )
-    return together.folder / "out", alone.folder
+    (home / "two").mkdir()
+    two = mllmu_in_two(
+        home / "two",
+        *("eval", "--base", str(base), "--adapters", str(lora), "--with_base", "--model_args", "dtype=float32", *more),
+        *("--output_path", "out"),
+        MLLMU_DATA="mini",
+        MLLMU_CACHE=str(home / "cache of two"),
+        OMP_NUM_THREADS="1",
+    )
+    assert two.code == 0, two.output[-2000:]
+    return together.folder / "out", alone.folder, two.folder / "out"
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -51,7 +61,7 @@ def results(folder: Path) -> dict:
 
 
 def test_files_and_samples_are_the_same(folders):
-    together, alone = folders
+    together, alone, _ = folders
     ours, theirs = files(together / "lora"), files(alone)
     assert set(ours) == set(theirs)
     assert {f.parent.name for f in ours.values()} == {f.parent.name for f in theirs.values()}
@@ -71,6 +81,28 @@ def test_results_are_the_same(folders):
     }
     assert one["throughput"]["avg_images_encoded"] == 0  # all seen with the adapter before
     assert other["throughput"]["avg_images_encoded"] > 0
+
+
+def test_two_processes_share_the_questions_and_leave_the_same(folders):
+    together, alone, two = folders
+    ours, theirs = files(two / "lora"), files(alone)
+    assert set(ours) == set(theirs)
+    for name in (name for name in ours if name.startswith("samples")):
+        one, other = (sorted(json.loads(line)["doc_id"] for line in f[name].open()) for f in (ours, theirs))
+        assert one == other
+    for run, expected in (("lora", alone), ("base", together / "base")):
+        ours, theirs = (results(folder)["results"] for folder in (two / run, expected))
+        assert set(ours) == set(theirs)
+        for leaf in ours:  # means of the same samples in another order
+            numbers = [{k: v for k, v in r[leaf].items() if isinstance(v, float)} for r in (ours, theirs)]
+            assert numbers[0] == pytest.approx(numbers[1], rel=1e-9)
+        answers = [
+            {(s.leaf, s.person, s.question): s.prediction for s in load_runs([folder])[0].samples}
+            for folder in (two / run, expected)
+        ]
+        assert answers[0] == answers[1]
+    counted = results(two / "lora")["throughput"]["avg_questions"]
+    assert counted < results(alone)["throughput"]["avg_questions"]
 
 
 def test_every_run_is_its_own(folders):
