@@ -75,6 +75,20 @@ def test_a_text_row_beside_an_image_says_what_it_says_alone(model_and_processor,
     assert lone.abs().max() > 0.1
 
 
+def test_rows_of_one_and_two_images_say_what_they_say_alone(model_and_processor, picks):
+    model, processor = model_and_processor
+    encode = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
+    turns = (Turn("Who is that?", "Eve", SHOWN[0].turns[0].image), *SHOWN[0].turns)
+    faces = [Image.new("RGB", (56, 56), color) for color in ("red", "green")]
+    two = (5, encode(Sample("001", turns, "benchmark", learnt=2), faces), False)
+    chosen, collator = [picks[0], picks[2], two], Collator(padding=0, whole_sequence=True)
+    with torch.no_grad():
+        together = forward(model, collator.batch(chosen))
+        for place, pick in enumerate(chosen):
+            alone = forward(model, collator.batch([pick]))[0]
+            assert torch.allclose(together[place, : len(alone)], alone, atol=2e-6)
+
+
 def test_gradients_of_text_rows_leave_all_that_reads_images_alone(model_and_processor, picks):
     model, _ = model_and_processor
     muted = (0, picks[0][1], True)
