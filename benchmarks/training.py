@@ -1,8 +1,9 @@
 """Training: what our trainer costs above a bare loop, and what NPO and KL cost above gradient ascent.
 
-    python benchmarks/training.py
+    python benchmarks/training.py                # a step of 0.15 s and more
+    python benchmarks/training.py --hidden 128   # the trainer's own work shows more in shorter steps
 
-A LLaVA with random weights, large enough that its arithmetic dominates a step, on the mini benchmark's forget and
+A LLaVA with random weights on the mini benchmark's forget and
 retain sets. All contestants are whole `mllmu unlearn` runs that take turns in one process, ten steps each, so that
 what else the machine does falls on all alike; a ratio is the median over these blocks of the quotient of two
 contestants' times: by the clock, and by the processor time of the training thread, which other programs disturb less
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ from mllmu_unlearn.methods.npo import NPO
 from mllmu_unlearn.reference import forward, frozen
 from mllmu_unlearn.trainer import MethodTrainer
 
-SHAPE = TinyShape(hidden=192, layers=4, feed_forward=512, vision_hidden=128, vision_layers=4)
+SHAPE = TinyShape(hidden=256, layers=4, feed_forward=704, vision_hidden=128, vision_layers=4)
 BLOCK = 10
 BETA = 0.1
 
@@ -187,12 +188,12 @@ def bare_loop(trainer: MethodTrainer, loss: Callable, turns: Turns) -> None:
         turns.next()
 
 
-def measure(names: list[str], steps: int, batch: int) -> dict[str, list[Seconds]]:
+def measure(names: list[str], steps: int, batch: int, shape: TinyShape | None = None) -> dict[str, list[Seconds]]:
     """Mean seconds of a step in each block after the first, by contestant: a method, or `bare_` and a method."""
     turns = Turns(names, steps, BLOCK)
     source = open_source("mini")
     texts = [p.biography_text for p in source.people("Full_Set")]
-    model, processor = build_tiny_llava(texts, shape=SHAPE)
+    model, processor = build_tiny_llava(texts, shape=shape or SHAPE)
     fit, save = run._fit, run._save
 
     def in_turns(trainer: MethodTrainer, config: UnlearnConfig, resume: Path | None) -> None:
@@ -235,6 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=12, help="of ten steps each")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--hidden", type=int, default=SHAPE.hidden, help="width of the language model")
     parser.add_argument("--threads", type=int, default=1, help="of the model's arithmetic")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -247,7 +249,8 @@ def main() -> None:
         ("kl_min", "grad_diff"),
     ]
     names = list(dict.fromkeys(name for pair in compared for name in reversed(pair)))
-    seconds = measure(names, (options.blocks + 1) * BLOCK, options.batch)
+    shape = replace(SHAPE, hidden=options.hidden, feed_forward=11 * options.hidden // 4)
+    seconds = measure(names, (options.blocks + 1) * BLOCK, options.batch, shape)
     for name in names:
         middle = statistics.median(block.clock for block in seconds[name])
         print(f"{name:<22} {1000 * middle:6.1f} ms a step, {1 / middle:5.1f} steps a second")

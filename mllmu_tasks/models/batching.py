@@ -39,14 +39,15 @@ def stack(rows: Sequence[Row], fill: Mapping[str, int], side: Literal["left", "r
 
 
 def alike(rows: Sequence[Row]) -> list[list[int]]:
-    """Positions of the rows that `stack` can put together: those with the same token tensors.
+    """Positions of the rows that may be computed together: those with token tensors of the same kinds and shapes.
 
-    Most processors make the same for all prompts; some (cross attention) make more for prompts with images.
+    Most processors make the same for all prompts; some (cross attention) make more for prompts with images, with an
+    axis of images. An image that is filled up is masked there, but Transformers' Mllama reads it all the same.
     """
-    groups: dict[frozenset[str], list[int]] = {}
+    groups: dict[frozenset, list[int]] = {}
     for place, row in enumerate(rows):
-        keys = frozenset(key for key, value in row.items() if by_token(value, row["input_ids"]))
-        groups.setdefault(keys, []).append(place)
+        kind = frozenset((key, value.shape[2:]) for key, value in row.items() if by_token(value, row["input_ids"]))
+        groups.setdefault(kind, []).append(place)
     return list(groups.values())
 
 
