@@ -13,7 +13,7 @@ from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, card, features, models, plan
+from mllmu_unlearn import adapters, card, features, models, plan, references
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.context import Context
@@ -24,7 +24,6 @@ from mllmu_unlearn.endings import Bounds, explained
 from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.references import made_for
 from mllmu_unlearn.resume import clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
@@ -51,6 +50,7 @@ def _run(config: Config) -> Path:
             f"{config.n_gpu} GPUs are visible to one process; add --accelerate_config ddp to use all of them, "
             "or choose one with CUDA_VISIBLE_DEVICES=0."
         )
+    references.check(config)
     planned = plan.make(config, open_source(config.data))
     _check_replacing(config, planned, out)
     if config.dry_run:
@@ -117,7 +117,7 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     )
     used = images.used if images else nullcontext  # not in prepare and finish, where a method may watch the tower
     with used(rows) if not config.reference_model else nullcontext():
-        references = made_for(method, context, official)
+        compared = references.made_for(method, context, official)
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
@@ -130,7 +130,7 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
         method=method,
         rows=rows,
         schedule=planned.schedule,
-        references=references,
+        references=compared,
         official=official,
         lr_per_epoch=planned.lr_per_epoch,
         bounded=bounds.bounds,
