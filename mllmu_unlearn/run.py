@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, card, features, models, plan, references
+from mllmu_unlearn import adapters, asking, card, features, models, plan, references
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.context import Context
@@ -66,11 +65,9 @@ def _run(config: Config) -> Path:
         with explained(work):
             _train(config, planned, out, work, resume)
     if config.process_index == 0:
-        model = f"pretrained={out}" if config.kind == "full" else f"pretrained={config.model_name_or_path},peft={out}"
-        tasks = group_name(None, config.forget_ratio)
-        print(f"mllmu: {out} is finished; lmms-eval --model mllmu_hf --model_args {model} --tasks {tasks}")
-        if config.people_ids:
-            print(f"mllmu: {tasks} asks about other people than --forget_ids; see 'Named people' in docs/training.md")
+        record = plan.record(config, planned, {}, None)
+        about = f" the {len(config.people_ids)} people it forgot" if config.people_ids else " it"
+        print("\n    ".join([f"mllmu: {out} is finished; to evaluate{about}:", *asking.commands(record, str(out))]))
     return out
 
 
