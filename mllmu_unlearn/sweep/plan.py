@@ -115,7 +115,10 @@ def _with_tasks(evaluation: Evaluation, configs: dict[str, UnlearnConfig]) -> Ev
     tasks = evaluation.tasks
     if tasks is None:
         if ratios == {None}:
-            raise UserError("the cells forget people by ids: say which tasks to evaluate (evaluate.tasks).")
+            raise UserError(
+                "the cells forget people by ids, whom no task asks about: make their data (mllmu data request "
+                "--forget_ids ... --out DIR) and say data: DIR and forget_ratio: 5, or name the tasks (evaluate.tasks)."
+            )
         tasks = group_name(None, ratios.pop())
     return Evaluation(tasks, evaluation.batch_size, evaluation.model, evaluation.model_args)
 

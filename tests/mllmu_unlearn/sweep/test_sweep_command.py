@@ -78,6 +78,11 @@ def test_finished_cells_are_kept_a_changed_one_runs_again_and_a_failed_one_is_a_
         ({"method": "npo", "data": ["mini", "other"]}, {}, "different data"),
         ({"method": "npo", "forget_ratio": [5, 15]}, {"evaluate": {"batch_size": 1}}, "different people"),
         ({"method": "npo", "model_name_or_path": "no/model"}, {}, "no/model"),
+        (
+            {"method": "npo", "forget_ratio": None, "forget_ids": "009"},
+            {"evaluate": {"batch_size": 1}},
+            "mllmu data request",
+        ),
     ],
 )
 def test_every_cell_is_checked_before_anything_runs(sweep, tmp_path, grid, more, message):
