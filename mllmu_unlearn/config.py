@@ -122,7 +122,8 @@ class _TrainConfig(Options, TrainingArguments):
         self._one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "group_by_length"))
         self._resume()
         try:
-            super().__post_init__()
+            with self.for_any_machine():
+                super().__post_init__()
         except (ValueError, ImportError) as error:
             raise UserError(f"{str(error).strip().splitlines()[0]}") from error
 

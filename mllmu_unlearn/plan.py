@@ -61,7 +61,7 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         lengths=layout.lengths,
         sizes_of=by_side if config.train_sampling_strategy == "group_by_length" else None,
         accumulate=config.gradient_accumulation_steps,
-        world=config.world_size,
+        world=config.processes,
         rank=config.process_index,
     )
     return Plan(

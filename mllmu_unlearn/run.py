@@ -44,7 +44,7 @@ def _run(config: Config) -> Path:
     if config.process_index == 0:
         check_output(out, sources(config))
     adapters.refuse_adapter_folder(config.model_name_or_path)
-    if config.n_gpu > 1:
+    if config.n_gpu > 1 and not config.plans_a_launch:
         raise UserError(
             f"{config.n_gpu} GPUs are visible to one process; add --accelerate_config ddp to use all of them, "
             "or choose one with CUDA_VISIBLE_DEVICES=0."

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from transformers import training_args
 from typer.testing import CliRunner
 
 from mllmu_tasks.errors import UserError
@@ -69,6 +70,13 @@ def test_finished_cells_are_kept_a_changed_one_runs_again_and_a_failed_one_is_a_
     sweep(grid("Silence")[:1])
     assert changed.exists()
     assert record.stat().st_mtime_ns == first
+
+
+def test_a_dry_run_takes_flags_of_another_machine(sweep, monkeypatch):
+    monkeypatch.setattr(training_args, "is_torch_bf16_gpu_available", lambda: False)
+    assert "1 cells; 1 of 1 stages would run" in sweep({"method": "npo", "bf16": True}, "--dry_run")
+    with pytest.raises(UserError, match=r"cell npo-bf16-True: .*bf16"):
+        sweep({"method": "npo", "bf16": True})
 
 
 @pytest.mark.parametrize(
