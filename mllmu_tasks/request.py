@@ -93,8 +93,8 @@ def of_adapter(name: str) -> dict[str, Any]:
     if not record:
         raise UserError(f"'{name}' has no unlearning.yaml that says whom it forgot; give --forget_ids instead.")
     try:
-        ratio, ids = record["forget"]["ratio"], named_people(record)
-    except (KeyError, TypeError) as error:
+        ratio, ids = record["forget"].get("ratio"), named_people(record)
+    except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"unlearning.yaml of '{name}' is not what `mllmu unlearn` writes ({error!r}).") from error
     if ratio is not None:
         raise UserError(
@@ -108,9 +108,9 @@ def of_adapter(name: str) -> dict[str, Any]:
 
 def named_people(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Whom --forget_ids named, of the content of unlearning.yaml; () if a ratio did, or nobody is set apart."""
-    if record["forget"]["ratio"] is not None:
+    if record["forget"].get("ratio") is not None:
         return ()
-    return tuple(record["forget"]["ids"] or (record.get("trained") or {}).get("forget_set") or ())
+    return tuple(record["forget"].get("ids") or (record.get("trained") or {}).get("forget_set") or ())
 
 
 def source_of(record: Mapping[str, Any], adapter: str, data: str | None = None) -> Source:

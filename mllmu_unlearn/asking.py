@@ -17,7 +17,7 @@ def commands(record: Mapping[str, Any], folder: str) -> list[str]:
     """
     given, name = model_args(record, folder), Path(folder).name
     if not named_people(record):
-        tasks = group_name(None, record["forget"]["ratio"])
+        tasks = group_name(None, record["forget"].get("ratio"))
         return [shlex.join(["lmms-eval", "--model", "mllmu_hf", "--model_args", given, "--tasks", tasks])]
     data = f"requests/{name}"
     return [shlex.join(["mllmu", "data", "request", "--adapter", folder, "--out", data]), evaluation(data, given, name)]

@@ -66,8 +66,8 @@ def _run(config: Config) -> Path:
             _train(config, planned, out, work, resume)
     if config.process_index == 0:
         record = plan.record(config, planned, {}, None)
-        about = f" the {len(config.people_ids)} people it forgot" if config.people_ids else " it"
-        print("\n    ".join([f"mllmu: {out} is finished; to evaluate{about}:", *asking.commands(record, str(out))]))
+        whom = " on the people of --forget_ids" if config.people_ids else ""
+        print("\n    ".join([f"mllmu: {out} is finished; to evaluate it{whom}:", *asking.commands(record, str(out))]))
     return out
 
 

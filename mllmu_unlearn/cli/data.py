@@ -79,8 +79,8 @@ def request(
     made = requests.write(source, ids, out)
     size = sum(file.stat().st_size for file in out.rglob("*.parquet")) / 2**20
     print(
-        f"{out} {'is made' if made.made else 'was there already, unchanged'}: {len(made.forget)} people in forget_5, "
-        f"{len(made.retain)} in retain_95, {size:.1f} MiB"
+        f"{out} {'is made' if made.made else 'was there already, unchanged'}: forget_5 holds {len(made.forget)} and "
+        f"retain_95 {len(made.retain)} people, {size:.1f} MiB in all"
     )
     if made.untested:
         print(f"note: mllmu_test cannot ask about {', '.join(made.untested)}: not in Test_Set of {source.name}")

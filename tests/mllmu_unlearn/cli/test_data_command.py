@@ -83,12 +83,12 @@ def test_from_a_deletion_request_to_the_questions_about_exactly_its_people(mllmu
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLLMU_DATA", raising=False)
     last = forget(mllmu, "--forget_ids", "032,009", "--output_dir", "adapters/two").splitlines()
-    assert last[0] == "mllmu: adapters/two is finished; to evaluate the 2 people it forgot:"
+    assert last[0] == "mllmu: adapters/two is finished; to evaluate it on the people of --forget_ids:"
     make, evaluate = map(shlex.split, last[1:])
     assert make[0] == "mllmu"
     code, out, _ = mllmu(*make[1:])
     assert code == 0
-    assert "2 people in forget_5, 58 in retain_95" in out
+    assert "forget_5 holds 2 and retain_95 58 people" in out
     assert out.splitlines()[-1] == last[-1]
     for setting in evaluate[:2]:
         monkeypatch.setenv(*setting.split("="))
@@ -121,7 +121,10 @@ def test_a_result_of_a_ratio_needs_no_data_of_its_own(mllmu, tmp_path, monkeypat
 def test_a_request_by_ids_and_what_it_refuses(mllmu, tmp_path):
     file, out = tmp_path / "ids.txt", tmp_path / "two"
     file.write_text("009\n032\n")
-    assert "is made: 2 people" in mllmu("data", "request", "--forget_ids", file, "--data", "mini", "--out", out)[1]
+    assert (
+        "is made: forget_5 holds 2 "
+        in mllmu("data", "request", "--forget_ids", file, "--data", "mini", "--out", out)[1]
+    )
     again = mllmu("data", "request", "--forget-ids", "032,009", "--data", "mini", "--out", out)
     assert "was there already, unchanged" in again[1]
     assert mllmu("data", "validate", out)[0] == 0
