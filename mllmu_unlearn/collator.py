@@ -13,7 +13,7 @@ from PIL.Image import Image
 from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.batching import Row, alike, by_token, stack
+from mllmu_tasks.models.batching import Row, by_token, stack
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
 from mllmu_unlearn.data import Sample
 from mllmu_unlearn.losses import IGNORED
@@ -34,8 +34,7 @@ class ChatEncoder:
     whole_sequence = False
 
     def __init__(self, processor: ProcessorMixin, stops: Iterable[int]) -> None:
-        if not processor.chat_template:
-            raise UserError("the processor has no chat template; add a chat_template.jinja to the model folder.")
+        require_template(processor)
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.stops = frozenset(stops)
@@ -49,7 +48,7 @@ class ChatEncoder:
 
     def _label_earlier(self, sample: Sample, row: Row) -> None:
         """Labels on the other learnt answers, found in order: the processor is too slow to ask for each turn."""
-        messages, ids, place = _messages(sample), row["input_ids"][0].tolist(), 0
+        messages, ids, place = as_messages(sample), row["input_ids"][0].tolist(), 0
         for turn in range(len(sample.turns) - 1):
             prompt = self._tokens(
                 self.processor.apply_chat_template(messages[: 2 * turn + 1], add_generation_prompt=True)
@@ -68,7 +67,7 @@ class ChatEncoder:
                 row["labels"][0, begin:place] = row["input_ids"][0, begin:place]
 
     def _with_last_answer(self, sample: Sample, images: Sequence[Image]) -> Row:
-        messages = _messages(sample)
+        messages = as_messages(sample)
         prompt = self.processor.apply_chat_template(messages[:-1], add_generation_prompt=True)
         text = self.processor.apply_chat_template(messages)
         answer = self._answer(prompt, text)
@@ -115,7 +114,7 @@ class OfficialEncoder:
             image = f" {self.processor.image_token}" if images else ""
             text = f"USER:{image}\n{sample.question}\nASSISTANT: {sample.answer}"
         else:
-            text = self.processor.apply_chat_template(_messages(sample)).strip()
+            text = self.processor.apply_chat_template(as_messages(sample)).strip()
         row = encode(self.processor, text, images)
         return {**row, "labels": row["input_ids"].clone()}
 
@@ -137,12 +136,7 @@ class Collator:
 
     def batch(self, picks: Sequence[tuple[int, Row, bool]]) -> dict[str, Any]:
         rows = [{name: t for name, t in row.items() if name != "images"} for _, row, _ in picks]
-        if len(alike(rows)) > 1:
-            raise UserError(
-                "this model reads images by cross attention, so a batch cannot mix rows with and without an image; use "
-                "--per_device_train_batch_size 1 with --gradient_accumulation_steps, or one of --modalities."
-            )
-        inputs = stack(rows, {"input_ids": self.padding, "labels": IGNORED}, "right")
+        inputs = stack(_completed(rows), {"input_ids": self.padding, "labels": IGNORED}, "right")
         labels = F.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
         for place, (_, _, muted) in enumerate(picks):
             if muted:
@@ -174,7 +168,23 @@ def _find(pattern: Sequence[int], tokens: Sequence[int], start: int) -> int:
     return next((n for n in places if list(tokens[n : n + len(pattern)]) == list(pattern)), -1)
 
 
-def _messages(sample: Sample) -> list[dict]:
+def _completed(rows: Sequence[Row]) -> list[Row]:
+    """Zeros for a token tensor that only other rows have: it says what a token sees of images, here nothing."""
+    like = {name: t for row in rows for name, t in row.items() if by_token(t, row["input_ids"])}
+    return [
+        row | {k: t.new_zeros(row["input_ids"].shape + t.shape[2:]) for k, t in like.items() if k not in row}
+        for row in rows
+    ]
+
+
+def require_template(processor: ProcessorMixin) -> None:
+    """Raises UserError."""
+    if not processor.chat_template:
+        raise UserError("the processor has no chat template; add a chat_template.jinja to the model folder.")
+
+
+def as_messages(sample: Sample) -> list[dict]:
+    """The sample's turns in the form of Transformers' chat templates."""
     messages = []
     for turn in sample.turns:
         image = [{"type": "image"}] if turn.image is not None else []

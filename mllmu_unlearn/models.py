@@ -9,12 +9,13 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
+    PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import adapters, quantized
+from mllmu_unlearn import adapters, cross_attention, quantized
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
@@ -38,7 +39,7 @@ def load_model(config: "UnlearnConfig | FinetuneConfig", name: str | None = None
         model = quantized.prepared(model)
     if Path(name).is_dir():
         model.config.name_or_path = str(Path(name).resolve())
-    return model
+    return cross_attention.mix_rows(model)
 
 
 def load_processor(config: "UnlearnConfig | FinetuneConfig") -> ProcessorMixin:
@@ -55,17 +56,25 @@ def load_processor(config: "UnlearnConfig | FinetuneConfig") -> ProcessorMixin:
     return processor
 
 
-def empty_model(config: "UnlearnConfig | FinetuneConfig") -> PreTrainedModel:
-    """The model without memory for its weights, to count with."""
+def model_settings(config: "UnlearnConfig | FinetuneConfig") -> PreTrainedConfig:
+    """The base model's config.json. Raises UserError if it cannot be opened."""
     name = config.model_name_or_path
     try:
-        settings = AutoConfig.from_pretrained(
+        return AutoConfig.from_pretrained(
             name, revision=_revision(config, name), trust_remote_code=config.trust_remote_code
         )
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_open("model", name, error) from error
+
+
+def empty_model(config: "UnlearnConfig | FinetuneConfig") -> PreTrainedModel:
+    """The model without memory for its weights, to count with."""
+    settings = model_settings(config)
+    try:
         with torch.device("meta"):
             return AutoModelForImageTextToText.from_config(settings, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError, ImportError) as error:
-        raise _cannot_open("model", name, error) from error
+        raise _cannot_open("model", config.model_name_or_path, error) from error
 
 
 def wrap(model: PreTrainedModel, config: "UnlearnConfig | FinetuneConfig") -> torch.nn.Module:

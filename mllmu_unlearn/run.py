@@ -12,7 +12,7 @@ from transformers import set_seed
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, asking, card, features, models, plan, references
+from mllmu_unlearn import adapters, asking, card, features, models, plan, references, suffix
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.context import Context
@@ -51,6 +51,8 @@ def _run(config: Config) -> Path:
         )
     references.check(config)
     planned = plan.make(config, open_source(config.data))
+    if planned.sides and models.model_settings(config).model_type == suffix.MODEL_TYPE:
+        suffix.check(config, planned.sides)
     _check_replacing(config, planned, out)
     if config.dry_run:
         print(describe(config, planned))
@@ -97,6 +99,8 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     official = config.protocol == "official"
     if official:
         encoder = OfficialEncoder(processor, raw=model.config.model_type.startswith("llava"))
+    elif model.config.model_type == suffix.MODEL_TYPE:
+        encoder = suffix.SuffixEncoder(processor)
     else:
         encoder = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
     collator = Collator(models.padding_id(processor), encoder.whole_sequence)

@@ -3,11 +3,13 @@
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback
@@ -18,12 +20,14 @@ from mllmu_unlearn.checkpoints import drop_old
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.hidden import Hidden
+from mllmu_unlearn.joined import joined
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.reference import ReferenceModel, forward, moved
 from mllmu_unlearn.schedule import Schedule
 from mllmu_unlearn.side import Counts, Reference, Side
 
 STATE_FILE = "method_state.pt"
+DDP = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 
 
 class MethodTrainer(Trainer):
@@ -117,17 +121,18 @@ class MethodTrainer(Trainer):
         self.method.before_forward(self.model, tuple(inputs))
         references = {name: self.references[name](batch) for name, batch in inputs.items() if name in self.references}
         sides = {}
-        for name, batch in inputs.items():
-            with self.hidden.catch(batch["keep"]) as hidden:
-                logits = forward(model, batch)
-            sides[name] = Side(
-                logits,
-                batch["labels"],
-                num_items_in_batch[name],
-                references.get(name, Reference()),
-                hidden,
-                by_batch=self.official,
-            )
+        with joined(self.model) if self.accelerator.distributed_type in DDP else nullcontext():
+            for name, batch in inputs.items():
+                with self.hidden.catch(batch["keep"]) as hidden:
+                    logits = forward(model, batch)
+                sides[name] = Side(
+                    logits,
+                    batch["labels"],
+                    num_items_in_batch[name],
+                    references.get(name, Reference()),
+                    hidden,
+                    by_batch=self.official,
+                )
         terms = self.terms(sides)
         loss = torch.stack(list(terms.values())).sum()
         answers = {f"nll_{name}": sides[name].nll() for name in self.bounded if name in sides}
