@@ -61,12 +61,17 @@ class Source:
         self._stores: dict[str, ImageStore] = {}
         self._training: dict[str, tuple[TrainingRow, ...]] = {}
 
-    def files(self, config: str) -> list[Path]:
-        """The config's parquet files. Raises UserError if there are none."""
+    def has(self, config: str) -> bool:
+        """Whether there is such a config. Raises UserError if the hub cannot be asked."""
         with self._lock:
             if config not in self._files:
                 self._files[config] = self._locate(config)
-            if not self._files[config]:
+            return bool(self._files[config])
+
+    def files(self, config: str) -> list[Path]:
+        """The config's parquet files. Raises UserError if there are none."""
+        with self._lock:
+            if not self.has(config):
                 raise UserError(f"data '{self.name}' has no config {config} (no {config}/*.parquet); {ELSEWHERE}.")
             return self._files[config]
 

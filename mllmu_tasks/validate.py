@@ -18,6 +18,8 @@ from mllmu_tasks.benchmark import (
 )
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.people import Defect, Person
+from mllmu_tasks.request import CONFIGS as REQUEST_CONFIGS
+from mllmu_tasks.request import is_request
 from mllmu_tasks.source import Source
 
 
@@ -42,11 +44,11 @@ class Report:
 
 
 def validate(source: Source, progress: Callable[[str], None] = lambda config: None) -> Report:
-    """Read all ten configs, every image included, and collect every problem instead of stopping at the first."""
+    """Read all configs, every image included, and collect every problem instead of stopping at the first."""
     reports, structural, notes = [], [], []
     defects: list[Defect] = []
     people: dict[str, tuple[Person, ...]] = {}
-    for config in CONFIGS:
+    for config in REQUEST_CONFIGS if is_request(source.name) else CONFIGS:
         progress(config)
         try:
             if config == TRAIN_CONFIG:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mllmu_tasks.benchmark import group_name
+from mllmu_unlearn.asking import commands
 from mllmu_unlearn.folders import MARK
 
 FORMAT = 1
@@ -73,14 +73,14 @@ model = PeftModel.from_pretrained(model, "$name")
 processor = AutoProcessor.from_pretrained("$name")
 ```
 
-In lmms-eval:
-`lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks $tasks`.
+$evaluate
 Merged weights for other servers: `mllmu export $name --out MERGED`.""",
     "full": """\
-An ordinary checkpoint: `AutoModelForImageTextToText.from_pretrained("$name")`; in lmms-eval
-`pretrained=$name`.""",
+An ordinary checkpoint: `AutoModelForImageTextToText.from_pretrained("$name")`.
+
+$evaluate""",
     "prompt": """\
-No weights. In lmms-eval: `lmms-eval --model mllmu_hf --model_args pretrained=$base,peft=$name --tasks $tasks`.
+No weights. $evaluate
 The system prompt is:
 
 > $prompt""",
@@ -140,7 +140,7 @@ def _card(record: Mapping[str, Any], *, name: str, model_index: Sequence[Mapping
         "retained": f"{record['retain']['people']} people",
         "trained": _trained_on(record),
         "modalities": ", ".join(record["modalities"]) or "none",
-        "tasks": group_name(None, forget.get("ratio")),
+        "evaluate": _evaluate(record, name),
         "seed": record["seed"],
         "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
         "training": ", ".join(f"{k} {v}" for k, v in _flat(record["training"]) if k != CURVE) or "none",
@@ -152,6 +152,16 @@ def _card(record: Mapping[str, Any], *, name: str, model_index: Sequence[Mapping
         results=_RESULTS.format(table=table) if table else "",
         front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
     )
+
+
+def _evaluate(record: Mapping[str, Any], name: str) -> str:
+    lines = commands(record, name)
+    if len(lines) == 1:
+        return f"In lmms-eval:\n`{lines[0]}`."
+    text = (
+        "In lmms-eval, for which the named people need data of their own (`mllmu_forget` then asks about exactly them):"
+    )
+    return "\n".join([text, "", "```bash", *lines, "```", ""])
 
 
 def _what(record: Mapping[str, Any], title: str) -> str:

@@ -14,6 +14,7 @@ from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row, by_token, stack
+from mllmu_tasks.models.rendering import encode, tokenizer_adds
 from mllmu_unlearn.data import Sample
 from mllmu_unlearn.losses import IGNORED
 
@@ -76,7 +77,7 @@ class ChatEncoder:
         ends = [place for place, token in enumerate(answer) if token in self.stops]
         if not ends or ends[0] == 0:
             raise UserError(f"the chat template hides the answer '{sample.answer}' of person {sample.person}.")
-        row = _process(self.processor, text, images)
+        row = encode(self.processor, text, images)
         ids = row["input_ids"]
         if ids[0, -len(answer) :].tolist() != answer:
             raise UserError(f"the processor changes the answer '{sample.answer}' of person {sample.person}.")
@@ -92,7 +93,7 @@ class ChatEncoder:
         return whole[_common(before, whole) :]
 
     def _tokens(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=adds_special(self.processor, text))["input_ids"]
+        return self.tokenizer(text, add_special_tokens=tokenizer_adds(self.tokenizer, text))["input_ids"]
 
 
 class OfficialEncoder:
@@ -114,7 +115,7 @@ class OfficialEncoder:
             text = f"USER:{image}\n{sample.question}\nASSISTANT: {sample.answer}"
         else:
             text = self.processor.apply_chat_template(as_messages(sample)).strip()
-        row = _process(self.processor, text, images)
+        row = encode(self.processor, text, images)
         return {**row, "labels": row["input_ids"].clone()}
 
 
@@ -192,19 +193,3 @@ def as_messages(sample: Sample) -> list[dict]:
             {"role": "assistant", "content": [{"type": "text", "text": turn.answer}]},
         ]
     return messages
-
-
-def adds_special(processor: ProcessorMixin, text: str) -> bool:
-    """Whether the tokenizer has to add its special tokens: not if the chat template wrote the BOS already."""
-    bos = processor.tokenizer.bos_token
-    return bos is None or not text.startswith(bos)
-
-
-def _process(processor: ProcessorMixin, text: str, images: Sequence[Image]) -> Row:
-    made = processor(
-        text=[text],
-        images=[list(images)] if images else None,
-        add_special_tokens=adds_special(processor, text),
-        return_tensors="pt",
-    )
-    return dict(made)

@@ -7,6 +7,7 @@ from transformers import TrainingArguments
 
 from mllmu_tasks.benchmark import RATIOS
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.request import id_list
 from mllmu_tasks.settings import Settings
 from mllmu_unlearn import methods
 from mllmu_unlearn.adapters import Lora
@@ -14,7 +15,7 @@ from mllmu_unlearn.methods import Method
 from mllmu_unlearn.methods._supervised import WEIGHTS, Supervised
 from mllmu_unlearn.numbers import check_numbers, checked_hyper_parameters
 from mllmu_unlearn.options import Options, option
-from mllmu_unlearn.parse import id_list, json_object, parse
+from mllmu_unlearn.parse import json_object, parse
 
 __all__ = ["FinetuneConfig", "UnlearnConfig", "parse"]
 
@@ -121,7 +122,8 @@ class _TrainConfig(Options, TrainingArguments):
         self._one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "group_by_length"))
         self._resume()
         try:
-            super().__post_init__()
+            with self.for_any_machine():
+                super().__post_init__()
         except (ValueError, ImportError) as error:
             raise UserError(f"{str(error).strip().splitlines()[0]}") from error
 

@@ -11,6 +11,7 @@ from PIL.Image import Image
 from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config, retain_config
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.people import Person, TrainingRow
+from mllmu_tasks.request import divided
 from mllmu_tasks.source import Source, open_source
 from mllmu_unlearn.row_cache import RowCache
 
@@ -87,17 +88,8 @@ class People:
 
 def choose_people(source: Source, ratio: int | None, ids: Sequence[str]) -> People:
     """People by ratio (`forget_N`) or by ids. Raises UserError for unknown ids or an empty side."""
-    everyone = [person.id for person in source.people(FULL_CONFIG)]
-    chosen = {person.id for person in source.people(forget_config(ratio))} if ratio else set(ids)
-    unknown = sorted(chosen - set(everyone))
-    if unknown:
-        raise UserError(
-            f"no such people in {FULL_CONFIG} of {source.name}: {', '.join(unknown[:5])}"
-            f"{' and more' if len(unknown) > 5 else ''}; ids look like '{everyone[0]}'."
-        )
-    if len(chosen) == len(everyone):
-        raise UserError("every person would be forgotten and none retained; name fewer people.")
-    return People(tuple(i for i in everyone if i in chosen), tuple(i for i in everyone if i not in chosen), ratio)
+    forget, retain = divided(source, (p.id for p in source.people(forget_config(ratio))) if ratio else ids)
+    return People(forget, retain, ratio)
 
 
 class TrainingSet:

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from mllmu_unlearn import models, quantized
+from mllmu_unlearn import launch, models, quantized
 from mllmu_unlearn.plan import Plan
 
 if TYPE_CHECKING:
@@ -24,19 +24,22 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
     base = quantized.bytes_of(model) if config.load_in_4bit else weights * width
     memory = base + trainable * (12 + (4 if apart else 0))
     keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)
+    shared = " before sharding" if config.accelerate_config and launch.shards(config.accelerate_config) else ""
     samples = ", ".join(f"{len(s)} {side}" for side, s in plan.sides.items())
     lines = {
         "method": f"{config.method} ({config.protocol}): {method.formula}",
         "people": f"{len(plan.people.forget)} forget, {len(plan.people.retain)} retain",
         "samples": samples + (f"; {plan.left_out} empty pairs left out" if plan.left_out else ""),
         "steps": f"{steps} ({plan.steps_per_epoch} an epoch), batch "
-        f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.world_size}",
+        f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.processes}",
         "learning rate": f"{config.learning_rate:g}",
         "parameters": f"{weights:,}, trained {trainable:,} ({config.kind})",
-        "memory": f"{_size(memory)} for weights, gradients and optimiser; activations come on top",
+        "memory": f"{_size(memory)} for weights, gradients and optimiser{shared}; activations come on top",
         "disk": f"{_size(saved)} for the result, {_size(keep * (saved + 8 * trainable))} for checkpoints",
         "output": config.output_dir,
     }
+    if config.not_here:
+        lines["machine"] = f"planned for another one: there is no {', '.join(config.not_here)} here"
     if not method.trains:
         del lines["steps"], lines["learning rate"]
     return "\n".join(f"{name:<14} {value}" for name, value in lines.items())

@@ -23,6 +23,9 @@ from mllmu_unlearn.folders import MARK
 RESULTS_FILE = ".eval_results/mllmu.yaml"
 NOT_FOR_THE_HUB = ("training_args.bin", card.CARD, MARK, "adapter_config.json")
 """Left out, or written anew."""
+PATH_OPTIONS = ("alternates", "reference_model", "train_data")
+NO_PATHS = (DEFAULT_DATA, "mini")
+FILE_ENDINGS = (".json", ".jsonl")
 
 
 def push(
@@ -43,7 +46,6 @@ def push(
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
         runs = _runs(results)
-        _require_own(runs, adapter)
         _build(stage, adapter, repo_id, runs, base_model)
         for file in sorted(path for path in stage.rglob("*") if path.is_file()):
             print(f"{file.stat().st_size:>14,}  {file.relative_to(stage)}")
@@ -66,7 +68,7 @@ def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
     for run in runs:
         facts = next(iter(run.facts.values()), {})
         data = str(facts.get("data"))
-        shown = data if _on_the_hub(data) else Path(data).name
+        shown = _shown(data)
         day = f"{run.date[:4]}-{run.date[4:6]}-{run.date[6:8]}"
         for cell in cells(run):
             task, value = f"{group_name(cell.split, cell.ratio)}_{cell.task}", round(cell.estimate.mean, 4)
@@ -92,20 +94,24 @@ def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_m
     if not (adapter / MARK).is_file():
         raise UserError(f"'{adapter}' has no {MARK}; only folders that mllmu wrote can be pushed.")
     record = yaml.safe_load((adapter / MARK).read_text(encoding="utf-8"))
+    _require_own(runs, adapter, record["kind"])
     base = base_model or record["base_model"]["name_or_path"]
     if Path(base).is_absolute():
         raise UserError(
             f"'{adapter}' was made from the folder '{base}', which nobody else has; "
             "push that model too, and give its hub id: --base_model OWNER/NAME."
         )
-    record["base_model"] |= {"name_or_path": base} | ({"revision": None} if base_model else {})
+    renamed = base != record["base_model"]["name_or_path"]
+    if renamed:
+        print(f"base model '{base}' was taken at your word: not checked against the fingerprint in {MARK}")
+    record["base_model"] |= {"name_or_path": base} | ({"revision": None} if renamed else {})
     for file in adapter.iterdir():
         if file.is_file() and file.name not in NOT_FOR_THE_HUB and not file.name.startswith("."):
             (stage / file.name).symlink_to(file.resolve())
     config = adapter / "adapter_config.json"
     if config.is_file():
         content = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
-        if base_model:
+        if renamed:
             content["revision"] = None
         (stage / config.name).write_text(json.dumps(content, indent=2), encoding="utf-8")
     index, entries = forms(repo_id.rpartition("/")[2], runs)
@@ -133,26 +139,38 @@ def _runs(results: Sequence[Path]) -> list[Run]:
     return runs
 
 
-def _require_own(runs: Sequence[Run], adapter: Path) -> None:
-    """Raise UserError for results of another model: by the folder that the run was given, or at least its name."""
+def _require_own(runs: Sequence[Run], adapter: Path, kind: str) -> None:
+    """Raise UserError unless every run was given this folder: as `pretrained=` if it is a whole model, else `peft=`."""
     for run in runs:
-        if run.name != adapter.resolve().name:
+        peft, pretrained = run.argument("peft"), run.argument("pretrained")
+        given = peft if kind != "full" else "" if peft else pretrained
+        if not (given and _same_folder(Path(given), adapter.resolve())):
             raise UserError(
-                f"the results of {run.date} are those of '{run.name}' ({run.model_args}), not of '{adapter}'; "
-                "give --results of this folder's own evaluation."
+                f"the results of {run.date} evaluated '{peft or pretrained or run.name}' ({run.model_args}), "
+                f"not '{adapter}'; give --results of this folder's own evaluation."
             )
 
 
+def _same_folder(given: Path, folder: Path) -> bool:
+    """A relative path that is nothing here was written elsewhere; then its parts must end the folder's path."""
+    if given.is_absolute() or given.exists():
+        return given.resolve() == folder
+    return folder.parts[-len(given.parts) :] == given.parts
+
+
 def _public(record: dict) -> dict:
-    """The record without paths of this machine: of data and files only the last name stays."""
-    nameless = lambda value: Path(value).name if isinstance(value, str) and _is_local(value) else value
-    options = {key: nameless(value) for key, value in record["hyper_parameters"].items()}
-    data = record["data"] | {"source": nameless(record["data"]["source"])}
+    """A copy of the record without paths of this machine."""
+    options = {k: _shown(v) if k in PATH_OPTIONS else v for k, v in record["hyper_parameters"].items()}
+    data = record["data"] | {"source": _shown(record["data"]["source"])}
     return record | {"hyper_parameters": options, "data": data}
 
 
-def _is_local(value: str) -> bool:
-    return "/" in value and value != DEFAULT_DATA and (Path(value).is_absolute() or Path(value).exists())
+def _shown(value: str | None) -> str | None:
+    """A path in neutral words; what is not known to be an id of the Hub counts as local."""
+    if value is None or value in NO_PATHS:
+        return value
+    path = Path(value)
+    return f"local {'file' if path.suffix in FILE_ENDINGS else 'folder'} '{path.name}'"
 
 
 def _notes(cell: Cell, facts: dict, run: Run) -> str:

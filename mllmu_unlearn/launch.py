@@ -31,11 +31,32 @@ def file_of(name: str) -> Path:
     return Path(name)
 
 
+def planned(config: str, processes: int | None) -> int:
+    """How many processes a launch would start, on whatever machine. Raises UserError if nothing says it."""
+    own = None if config in names() else _content(config).get("num_processes")
+    count = processes or own or torch.cuda.device_count()
+    if not count:
+        raise UserError("for how many GPUs? None is visible here; add --num_processes to plan for another machine.")
+    return count
+
+
+def needs_deepspeed(config: str) -> bool:
+    return _content(config).get("distributed_type") == "DEEPSPEED"
+
+
+def shards(config: str) -> bool:
+    """Whether a process holds only its share of weights, gradients or optimiser."""
+    return _content(config).get("distributed_type") in ("DEEPSPEED", "FSDP")
+
+
+def _content(config: str) -> dict:
+    return yaml.safe_load(file_of(config).read_text(encoding="utf-8"))
+
+
 def command(config: str, processes: int | None, command: str, arguments: Sequence[str]) -> list[str]:
     """The command line that starts all processes. Raises UserError where it could not work."""
     file = file_of(config)
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if content.get("distributed_type") == "DEEPSPEED" and find_spec("deepspeed") is None:
+    if needs_deepspeed(config) and not has_deepspeed():
         raise UserError(f"--accelerate_config {config} needs DeepSpeed: pip install 'mllmu[deepspeed]'.")
     if processes is None and config in names():
         processes = torch.cuda.device_count()
@@ -46,13 +67,19 @@ def command(config: str, processes: int | None, command: str, arguments: Sequenc
     return [*launcher, "-m", "mllmu_unlearn.cli.main", command, *arguments]
 
 
-def launch(config: str | None, processes: int | None, name: str, arguments: Sequence[str]) -> None:
-    """Become the launcher, if one is asked for and this process was not started by it."""
+def has_deepspeed() -> bool:
+    return find_spec("deepspeed") is not None
+
+
+def launch(
+    config: str | None, processes: int | None, name: str, arguments: Sequence[str], *, dry_run: bool = False
+) -> None:
+    """Become the launcher, if one is asked for and this process was not started by it. A dry run plans alone."""
     if config is None:
         if processes is not None:
             raise UserError("--num_processes needs --accelerate_config.")
         return
-    if LAUNCHED not in os.environ:
+    if LAUNCHED not in os.environ and not dry_run:
         line = command(config, processes, name, arguments)
         sys.stdout.flush()
         os.execv(line[0], line)

@@ -1,10 +1,18 @@
 """Flags of both training commands that are not about what is learnt: 4-bit weights, early stop, several GPUs."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from transformers.utils import is_torch_bf16_gpu_available, is_torch_tf32_available
+
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import launch, quantized
+
+OF_THE_MACHINE = ("bf16", "bf16_full_eval", "tf32")
 
 
 def option(default: Any, help: str) -> Any:
@@ -14,7 +22,7 @@ def option(default: Any, help: str) -> Any:
 
 @dataclass
 class Options:
-    """Mixed into the configs; `check_options` needs `method`, `chosen` and `kind` of theirs."""
+    """Mixed into the configs; needs `method`, `chosen`, `kind`, `dry_run` and the Trainer's arguments of theirs."""
 
     load_in_4bit: bool = option(False, "QLoRA: the base model in 4 bits (pip install 'mllmu[quantized]').")
     bnb_4bit_quant_type: str = option("nf4", "4-bit type: nf4 or fp4.")
@@ -34,9 +42,46 @@ class Options:
         given = {"forget": self.stop_forget_loss_above, "retain": self.stop_retain_loss_above}
         return {side: bound for side, bound in given.items() if bound is not None}
 
+    @property
+    def processes(self) -> int:
+        """How many train: those that run, or on a dry run those that the launch file would start."""
+        if self.plans_a_launch:
+            return launch.planned(self.accelerate_config, self.num_processes)
+        return self.world_size
+
+    @property
+    def not_here(self) -> list[str]:
+        """What a dry run takes for granted and this machine lacks."""
+        lacks = [] if is_torch_bf16_gpu_available() or self.use_cpu or not self.bf16 else ["bf16"]
+        lacks += [] if is_torch_tf32_available() or not self.tf32 else ["tf32"]
+        if self.plans_a_launch:
+            count = self.processes
+            lacks += [] if torch.cuda.device_count() >= count else [f"{count} GPUs"]
+            lacks += (
+                [] if launch.has_deepspeed() or not launch.needs_deepspeed(self.accelerate_config) else ["DeepSpeed"]
+            )
+        return lacks
+
+    @property
+    def plans_a_launch(self) -> bool:
+        """Whether this is the dry run of a command that would start one process a GPU."""
+        return self.dry_run and self.accelerate_config is not None and launch.LAUNCHED not in os.environ
+
+    @contextmanager
+    def for_any_machine(self) -> Iterator[None]:
+        """On a dry run, flags inside that Transformers would refuse here but not on the machine that will train."""
+        aside = {name: getattr(self, name) for name in OF_THE_MACHINE} if self.dry_run else {}
+        for name in aside:
+            setattr(self, name, None if name == "tf32" else False)
+        yield
+        for name, value in aside.items():
+            setattr(self, name, value)
+
     def check_options(self) -> None:
         """Raises UserError for what cannot work."""
         quantized.check(self)
+        if self.bf16 and self.fp16:
+            raise UserError("give --bf16 or --fp16, not both.")
         for side in self.bounds:
             if side not in self.chosen.sides:
                 raise UserError(

@@ -86,18 +86,6 @@ def _declared(cls: type) -> set[str]:
     return set() if cls is TrainingArguments else set(vars(cls).get("__annotations__", {}))
 
 
-def id_list(text: str | None) -> tuple[str, ...]:
-    """`009,032` or a file of ids (commas, spaces, lines between) -> ids. Raises UserError for none at all."""
-    if text is None:
-        return ()
-    file = Path(text)
-    content = read_text(file, f"the file of ids '{file}'") if file.is_file() else text
-    ids = tuple(dict.fromkeys(content.replace(",", " ").split()))
-    if not ids:
-        raise UserError("forget_ids names nobody.")
-    return ids
-
-
 def json_object(value: dict | str | None) -> dict[str, Any]:
     """A dict, the JSON text of one, or nothing. Raises UserError for anything else."""
     try:

@@ -61,7 +61,7 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         lengths=layout.lengths,
         sizes_of=by_side if config.train_sampling_strategy == "group_by_length" else None,
         accumulate=config.gradient_accumulation_steps,
-        world=config.world_size,
+        world=config.processes,
         rank=config.process_index,
     )
     return Plan(
@@ -172,6 +172,13 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
         "num_train_epochs": config.num_train_epochs,
         "max_steps": config.max_steps,
         "lora": repr(config.lora) if config.uses_lora else None,
+        "reference_model": weights_fingerprint(config.reference_model, None) if config.reference_model else None,
+        "load_in_4bit": config.bnb_4bit_quant_type if config.load_in_4bit else None,
+        "dtype": config.dtype,
+        "lr_scheduler_type": str(config.lr_scheduler_type),
+        "optim": str(config.optim),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
     }
 
 

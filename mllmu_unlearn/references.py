@@ -1,6 +1,7 @@
 """Which reference a run gives to which side of a method: the adapter off, or log-probabilities computed once."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from accelerate.utils import reduce
 
@@ -10,20 +11,37 @@ from mllmu_unlearn.context import Context
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.reference import AdapterOff, Cached, ReferenceModel, batched, cache, moved
 
+if TYPE_CHECKING:
+    from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 
-def made_for(method: Method, context: Context, official: bool) -> dict[str, ReferenceModel]:
-    """Side -> reference. Raises UserError if the flags ask for one that the method cannot use."""
-    config = context.config
-    wanted = method.official_references() if official else method.references()
-    made: dict[str, ReferenceModel] = {}
-    for side, what in wanted.items():
-        cached = what == "logprobs" and (config.reference != "live" or config.reference_model)
+
+def check(config: "UnlearnConfig | FinetuneConfig") -> None:
+    """Raise UserError if the flags ask for a reference that the method cannot use."""
+    for side, what in _wanted(config.chosen, config.protocol == "official").items():
+        cached = _is_cached(what, config)
         if config.reference == "cached" and not cached:
             raise UserError(f"method '{config.method}' needs the reference's {what} on {side}; use --reference live.")
         if config.reference_model and not cached:
             raise UserError(f"--reference_model only serves cached log-probabilities, not {config.method}.")
-        made[side] = _cached(side, context) if cached else AdapterOff(context.model, what, method.hidden_layers())
-    return made
+
+
+def made_for(method: Method, context: Context, official: bool) -> dict[str, ReferenceModel]:
+    """Side -> reference, of flags that `check` let pass."""
+    return {
+        side: _cached(side, context)
+        if _is_cached(what, context.config)
+        else AdapterOff(context.model, what, method.hidden_layers())
+        for side, what in _wanted(method, official).items()
+    }
+
+
+def _wanted(method: Method, official: bool) -> dict[str, str]:
+    """Side -> what of the reference."""
+    return method.official_references() if official else method.references()
+
+
+def _is_cached(what: str, config: "UnlearnConfig | FinetuneConfig") -> bool:
+    return what == "logprobs" and (config.reference != "live" or bool(config.reference_model))
 
 
 def _cached(side: str, context: Context) -> Cached:

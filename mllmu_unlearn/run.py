@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, card, features, models, plan, suffix
+from mllmu_unlearn import adapters, asking, card, features, models, plan, references, suffix
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.context import Context
@@ -24,7 +23,6 @@ from mllmu_unlearn.endings import Bounds, explained
 from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.references import made_for
 from mllmu_unlearn.resume import clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
@@ -46,11 +44,12 @@ def _run(config: Config) -> Path:
     if config.process_index == 0:
         check_output(out, sources(config))
     adapters.refuse_adapter_folder(config.model_name_or_path)
-    if config.n_gpu > 1:
+    if config.n_gpu > 1 and not config.plans_a_launch:
         raise UserError(
             f"{config.n_gpu} GPUs are visible to one process; add --accelerate_config ddp to use all of them, "
             "or choose one with CUDA_VISIBLE_DEVICES=0."
         )
+    references.check(config)
     planned = plan.make(config, open_source(config.data))
     if planned.sides and models.model_settings(config).model_type == suffix.MODEL_TYPE:
         suffix.check(config, planned.sides)
@@ -68,11 +67,9 @@ def _run(config: Config) -> Path:
         with explained(work):
             _train(config, planned, out, work, resume)
     if config.process_index == 0:
-        model = f"pretrained={out}" if config.kind == "full" else f"pretrained={config.model_name_or_path},peft={out}"
-        tasks = group_name(None, config.forget_ratio)
-        print(f"mllmu: {out} is finished; lmms-eval --model mllmu_hf --model_args {model} --tasks {tasks}")
-        if config.people_ids:
-            print(f"mllmu: {tasks} asks about other people than --forget_ids; see 'Named people' in docs/training.md")
+        record = plan.record(config, planned, {}, None)
+        whom = " on the people of --forget_ids" if config.people_ids else ""
+        print("\n    ".join([f"mllmu: {out} is finished; to evaluate it{whom}:", *asking.commands(record, str(out))]))
     return out
 
 
@@ -121,7 +118,7 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     )
     used = images.used if images else nullcontext  # not in prepare and finish, where a method may watch the tower
     with used(rows) if not config.reference_model else nullcontext():
-        references = made_for(method, context, official)
+        compared = references.made_for(method, context, official)
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
@@ -134,7 +131,7 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
         method=method,
         rows=rows,
         schedule=planned.schedule,
-        references=references,
+        references=compared,
         official=official,
         lr_per_epoch=planned.lr_per_epoch,
         bounded=bounds.bounds,

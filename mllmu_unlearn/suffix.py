@@ -8,7 +8,8 @@ from transformers import ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row
-from mllmu_unlearn.collator import adds_special, as_messages, require_template
+from mllmu_tasks.models.rendering import tokenizer_adds
+from mllmu_unlearn.collator import as_messages, require_template
 from mllmu_unlearn.data import Sample
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class SuffixEncoder:
             text=[prompt],
             images=[list(images)],
             suffix=[sample.answer],
-            add_special_tokens=adds_special(self.processor, prompt),
+            add_special_tokens=tokenizer_adds(self.processor.tokenizer, prompt),
             return_tensors="pt",
         )
         return dict(made)

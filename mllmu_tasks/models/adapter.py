@@ -17,7 +17,7 @@ from loguru import logger
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.fingerprint import ADAPTER_FILES, local_folder, weights_fingerprint
 
-__all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "weights_fingerprint"]
+__all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "read_record", "weights_fingerprint"]
 
 KINDS = ("lora", "ia3", "shira", "full", "prompt")
 RECORD = "unlearning.yaml"
@@ -53,7 +53,7 @@ class AdapterFolder:
 def read_adapter(path: str | Path) -> AdapterFolder:
     """Read an adapter (a folder or a hub id) without loading weights. Raises UserError if it is none."""
     folder = local_folder(str(path), ADAPTER_FILES)
-    record = _record(folder)
+    record = read_record(folder)
     kind = record.get("kind")
     if kind is not None and kind not in KINDS:
         raise UserError(f"'{folder / RECORD}' is of kind '{kind}'; known: {', '.join(KINDS)}.")
@@ -82,7 +82,8 @@ def _hash(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _record(folder: Path) -> dict:
+def read_record(folder: Path) -> dict:
+    """The content of unlearning.yaml, {} if there is none. Raises UserError if it is not ours."""
     file = folder / RECORD
     if not file.is_file():
         return {}

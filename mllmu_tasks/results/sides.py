@@ -9,11 +9,13 @@ from pathlib import Path
 
 from mllmu_tasks.benchmark import OUR_MODELS, Leaf, Split
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.comparable import COMPARED
 from mllmu_tasks.results.pinned import verify
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
 
-FACTS = ("data_hash", "seed", "shots", "shot_questions", "shot_people")
-"""What must agree, leaf by leaf, before two runs may be compared."""
+FACTS = (*COMPARED, "shot_people")
+"""What must agree, leaf by leaf, before two runs may be compared question by question. The people shown follow from the
+rest, so a table does not name them; a gate trusts nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`mllmu data`: what a data set holds, what is wrong with it, and mini benchmarks of any size."""
+"""`mllmu data`: what a data set holds, what is wrong with it, mini benchmarks, and the data of named people."""
 
 from collections.abc import Sized
 from pathlib import Path
@@ -11,7 +11,9 @@ from mllmu_tasks.errors import UserError
 if TYPE_CHECKING:
     from mllmu_tasks.validate import Report
 
-app = typer.Typer(help="Look at a data set, check it, or make a mini benchmark.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at a data set, check it, or make one: a mini benchmark, or of named people.", no_args_is_help=True
+)
 
 Data = Annotated[str, typer.Argument(help="Hub id, folder in the hub layout, or mini. Default: MLLMU_DATA.")]
 
@@ -44,6 +46,45 @@ def mini(
         raise UserError(f"'{out}' exists already; choose another --out or remove it.")
     write(out, people=people, seed=seed, celebrities=celebrities)
     print(f"{people} people and {celebrities} celebrities in {out}; use it with MLLMU_DATA={out}")
+
+
+@app.command()
+def request(
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    forget_ids: Annotated[
+        str | None, typer.Option("--forget_ids", "--forget-ids", help="The people: ids with commas, or a file of ids.")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="Instead: whom this result of `mllmu unlearn --forget_ids` forgot.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Hub id, folder in the hub layout, or mini. Default: the adapter's; MLLMU_DATA.")
+    ] = None,
+) -> None:
+    """Make the data that ask whether named people are forgotten: mllmu_forget is about exactly them."""
+    from mllmu_tasks import request as requests
+    from mllmu_tasks.settings import Settings
+    from mllmu_tasks.source import open_source
+    from mllmu_unlearn.asking import evaluation, model_args
+
+    if (forget_ids is None) == (adapter is None):
+        raise UserError("whose data? Give --forget_ids 009,032 or --adapter FOLDER, one of them.")
+    if adapter is None:
+        source = open_source(data or Settings.from_environment().data)
+        ids, given = requests.id_list(forget_ids), "pretrained=MODEL,peft=ADAPTER"
+    else:
+        record = requests.of_adapter(adapter)
+        source = requests.source_of(record, adapter, data)
+        ids, given = requests.named_people(record), model_args(record, adapter)
+    made = requests.write(source, ids, out)
+    size = sum(file.stat().st_size for file in out.rglob("*.parquet")) / 2**20
+    print(
+        f"{out} {'is made' if made.made else 'was there already, unchanged'}: forget_5 holds {len(made.forget)} and "
+        f"retain_95 {len(made.retain)} people, {size:.1f} MiB in all"
+    )
+    if made.untested:
+        print(f"note: mllmu_test cannot ask about {', '.join(made.untested)}: not in Test_Set of {source.name}")
+    print(f"to ask about them:\n    {evaluation(str(out), given, out.name)}")
 
 
 def _print_report(data: str) -> "Report":

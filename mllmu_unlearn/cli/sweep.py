@@ -37,7 +37,7 @@ def sweep(
     console = Console()
     chosen = grid.read(_shipped(file))
     layout = plan.Layout(out or Path("sweeps") / chosen.name)
-    planned = plan.make(chosen, layout)
+    planned = plan.make(chosen, layout, dry_run=dry_run)
     places = _places(workers, any(config.accelerate_config for config in planned.configs.values()))
     if chosen.left_out:
         console.print(f"mllmu sweep: no recipe for {', '.join(chosen.left_out)}: left out.", soft_wrap=True)

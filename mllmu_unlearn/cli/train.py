@@ -19,7 +19,7 @@ def unlearn(context: typer.Context) -> None:
     from mllmu_unlearn import config, launch, run
 
     parsed = config.parse(config.UnlearnConfig, context.args)
-    launch.launch(parsed.accelerate_config, parsed.num_processes, "unlearn", context.args)
+    launch.launch(parsed.accelerate_config, parsed.num_processes, "unlearn", context.args, dry_run=parsed.dry_run)
     run.unlearn(parsed)
 
 
@@ -27,7 +27,7 @@ def finetune(context: typer.Context) -> None:
     from mllmu_unlearn import config, launch, run
 
     parsed = config.parse(config.FinetuneConfig, context.args)
-    launch.launch(parsed.accelerate_config, parsed.num_processes, "finetune", context.args)
+    launch.launch(parsed.accelerate_config, parsed.num_processes, "finetune", context.args, dry_run=parsed.dry_run)
     run.finetune(parsed)
 
 

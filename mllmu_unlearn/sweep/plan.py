@@ -46,9 +46,12 @@ class Plan:
     configs: dict[str, UnlearnConfig]
 
 
-def make(sweep: Sweep, layout: Layout) -> Plan:
-    """Check every cell, and lay out what runs. Writes nothing. Raises UserError that names the cell."""
-    configs = {cell.name: _parsed(cell, layout) for cell in sweep.cells}
+def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
+    """Check every cell, and lay out what runs. Writes nothing. Raises UserError that names the cell.
+
+    dry_run: flags that only another machine can take pass.
+    """
+    configs = {cell.name: _parsed(cell, layout, dry_run) for cell in sweep.cells}
     data = {config.data for config in configs.values()}
     if len(data) > 1:
         raise UserError(f"the cells use different data ({', '.join(sorted(data))}); their scores cannot be compared.")
@@ -98,12 +101,13 @@ def command_of(stage: Stage) -> str:
     return " ".join([*(s for s in settings if not s.endswith("=''")), program, shlex.join(stage.command[3:])])
 
 
-def _parsed(cell: Cell, layout: Layout) -> UnlearnConfig:
+def _parsed(cell: Cell, layout: Layout, dry_run: bool) -> UnlearnConfig:
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / f"{cell.name}.yaml"
         recipe.write_text(text_of(cell), encoding="utf-8")
         try:
-            return parse(UnlearnConfig, ["--config", str(recipe), "--output_dir", str(layout.result(cell.name))])
+            flags = ["--config", str(recipe), "--output_dir", str(layout.result(cell.name))]
+            return parse(UnlearnConfig, [*flags, *(["--dry_run"] if dry_run else [])])
         except UserError as error:
             raise UserError(f"cell {cell.name}: {str(error).replace(folder + os.sep, '')}") from error
 
@@ -115,7 +119,10 @@ def _with_tasks(evaluation: Evaluation, configs: dict[str, UnlearnConfig]) -> Ev
     tasks = evaluation.tasks
     if tasks is None:
         if ratios == {None}:
-            raise UserError("the cells forget people by ids: say which tasks to evaluate (evaluate.tasks).")
+            raise UserError(
+                "the cells forget people by ids, whom no task asks about: make their data (mllmu data request "
+                "--forget_ids ... --out DIR) and say data: DIR and forget_ratio: 5, or name the tasks (evaluate.tasks)."
+            )
         tasks = group_name(None, ratios.pop())
     return Evaluation(tasks, evaluation.batch_size, evaluation.model, evaluation.model_args)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from mllmu_tasks.benchmark import Split, Task
-from mllmu_tasks.results.runs import Run
+from mllmu_tasks.benchmark import Leaf, Split, Task
+from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.statistics import Estimate, clustered_mean
 from mllmu_unlearn.folders import MARK
 
@@ -69,18 +69,33 @@ def mean_of_tasks(scored: Iterable[tuple[Task, str, float]]) -> Estimate:
 
 
 def verdict(run: Run, vanilla: Run) -> str:
-    """`ok`, or what is wrong: forget down by no more than a standard error, a task on retain below half of vanilla."""
-    here, there = scores(run), scores(vanilla)
+    """`ok`, or what is wrong: forget down by no more than the fall's own standard error, a task on retain below half
+    of vanilla.
+    """
     wrong = []
-    if Split.FORGET in here and Split.FORGET in there:
-        fall = there[Split.FORGET].mean - here[Split.FORGET].mean
-        if fall <= (here[Split.FORGET].stderr or 0.0):
-            wrong.append("does not forget")
+    down = fall(run, vanilla)
+    if down is not None and down.mean <= (down.stderr or 0.0):
+        wrong.append("does not forget")
     kept, known = retained(run), retained(vanilla)
     lost = [task for task in Task if task in kept and task in known and kept[task] < DESTROYED * known[task]]
     if lost:
         wrong.append("destroys retain" + (f" ({', '.join(lost)})" if len(lost) < len(kept) else ""))
     return ", ".join(wrong) or "ok"
+
+
+def fall(run: Run, vanilla: Run) -> Estimate | None:
+    """How far forget lies below vanilla's: the mean of the tasks' mean differences on the questions of both runs,
+    clustered by person. None if there is no such question.
+
+    The same people answer the same questions, so the error is that of the differences, not of either score.
+    """
+    before = {_question(s): s.score for s in vanilla.samples if s.leaf.split is Split.FORGET}
+    pairs = [(s, before[_question(s)]) for s in run.samples if _question(s) in before]
+    return mean_of_tasks((s.leaf.task, s.person, there - s.score) for s, there in pairs) if pairs else None
+
+
+def _question(sample: Sample) -> tuple[Leaf, str, int]:
+    return sample.leaf, sample.person, sample.question_index
 
 
 def retained(run: Run) -> dict[Task, float]:

@@ -1,6 +1,7 @@
 """`mllmu push` against a Hub on the loopback: what goes, in how many commits, and what is never shown."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -131,6 +132,36 @@ def test_a_folder_with_one_slash_is_no_data_set_of_the_hub(adapter, online, resu
     )
 
 
+def test_results_must_be_of_this_very_folder(adapter, online, results):
+    push(adapter, "--repo_id", "me/x", "--results", results(peft=adapter), *BASE)
+    with pytest.raises(UserError, match="evaluated '/elsewhere/npo'"):  # same name, another folder
+        push(adapter, "--repo_id", "me/x", "--results", results(peft="/elsewhere/npo"), *BASE)
+
+
+def test_paths_become_neutral_words_even_if_they_are_nothing_here(adapter):
+    record = yaml.safe_load((adapter / "unlearning.yaml").read_text())
+    record["data"]["source"] = "data/bench"
+    record["hyper_parameters"] |= {"reference_model": "/home/me/retain", "alternates": "a/b.jsonl"}
+    public = hub._public(record)
+    assert public["data"]["source"] == "local folder 'bench'"
+    assert public["hyper_parameters"]["reference_model"] == "local folder 'retain'"
+    assert public["hyper_parameters"]["alternates"] == "local file 'b.jsonl'"
+    assert record["data"]["source"] == "data/bench"
+
+
+def test_the_revision_stays_with_an_unchanged_base_only(adapter, online, tmp_path):
+    copy = tmp_path / "npo"
+    shutil.copytree(adapter, copy)
+    record = yaml.safe_load((copy / "unlearning.yaml").read_text())
+    record["base_model"] |= {"name_or_path": "someone/vanilla", "revision": "abc"}
+    (copy / "unlearning.yaml").write_text(yaml.safe_dump(record))
+    revision = lambda: yaml.safe_load(online.files["unlearning.yaml"])["base_model"]["revision"]
+    assert "at your word" not in push(copy, "--repo_id", "me/x", *BASE)
+    assert revision() == "abc"
+    assert "at your word" in push(copy, "--repo_id", "me/x", "--base_model", "other/name")
+    assert revision() is None
+
+
 def test_a_dry_run_sends_nothing(adapter, online, results):
     shown = push(adapter, "--repo_id", "me/forgetful", "--results", results(), "--dry_run", *BASE)
     assert online.requests == []
@@ -157,7 +188,7 @@ def test_what_cannot_be_pushed_is_said(adapter, online, results, tmp_path, monke
         push(adapter, "--repo_id", "me/x/y", *BASE)
     with pytest.raises(UserError, match="--limit"):
         push(adapter, "--repo_id", "me/x", "--results", results(limit=2), *BASE)
-    with pytest.raises(UserError, match="those of 'idk'"):
+    with pytest.raises(UserError, match="evaluated 'adapters/idk'"):
         push(adapter, "--repo_id", "me/x", "--results", results(peft="adapters/idk"), *BASE)
     monkeypatch.setattr(hub, "HfApi", lambda endpoint: HfApi(endpoint="http://127.0.0.1:9"))
     with pytest.raises(UserError, match="cannot be reached"):

@@ -7,10 +7,12 @@ import pytest
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
+from transformers import training_args
 from typer.testing import CliRunner
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import launch
+from mllmu_tasks.mini import checkpoint
+from mllmu_unlearn import launch, options
 from mllmu_unlearn.cli.main import app
 
 KINDS = {
@@ -74,3 +76,54 @@ def test_what_cannot_start_is_said(config, processes, message, monkeypatch):
     monkeypatch.setattr(launch, "find_spec", lambda package: None)
     with pytest.raises(UserError, match=message):
         launch.launch(config, processes, "unlearn", [])
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """bare(*flags) -> what `mllmu unlearn` prints on a machine without GPU and DeepSpeed; nothing may be started."""
+
+    def run(*flags: str) -> str:
+        model = ["--model_name_or_path", str(checkpoint("vanilla")), "--data", "mini"]
+        return CliRunner().invoke(app, [*RUN, *model, *flags], catch_exceptions=False).output
+
+    monkeypatch.delenv(launch.LAUNCHED, raising=False)
+    monkeypatch.setattr(os, "execv", lambda program, line: pytest.fail("a dry run started processes"))
+    monkeypatch.setattr(launch, "find_spec", lambda package: None)
+    monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 0)
+    for module in (training_args, options):
+        monkeypatch.setattr(module, "is_torch_bf16_gpu_available", lambda: False)
+        monkeypatch.setattr(module, "is_torch_tf32_available", lambda: False)
+    return run
+
+
+def test_a_dry_run_plans_for_another_machine(bare):
+    alone, shown = bare("--dry_run"), bare("--dry_run", "--bf16", "--tf32", "true")
+    here = "there is no bf16, tf32 here"
+    assert here in shown
+    assert "machine" not in alone
+    assert [line for line in shown.splitlines() if here not in line] == alone.splitlines()
+    with pytest.raises(UserError, match="bf16"):
+        bare("--bf16")
+    with pytest.raises(UserError, match="not both"):
+        bare("--dry_run", "--bf16", "--fp16")
+
+
+def test_a_dry_run_of_a_launch_counts_its_processes(bare):
+    step = lambda shown: int(shown.partition("\nsteps ")[2].split()[0])
+    four = bare("--dry_run", "--accelerate_config", "zero3", "--num_processes", "4")
+    assert "batch 4 x 1 x 4" in four
+    assert step(four) == step(bare("--dry_run")) / 4
+    assert "before sharding" in four
+    assert "there is no 4 GPUs, DeepSpeed here" in four
+    assert "before sharding" not in bare("--dry_run", "--accelerate_config", "ddp", "--num_processes", "4")
+    with pytest.raises(UserError, match="add --num_processes"):
+        bare("--dry_run", "--accelerate_config", "ddp")
+    with pytest.raises(UserError, match="Did you mean 'zero"):
+        bare("--dry_run", "--accelerate_config", "zero9")
+
+
+def test_a_launch_file_of_ones_own_says_how_many(bare, tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text("distributed_type: MULTI_GPU\nnum_processes: 3\n")
+    assert "x 1 x 3" in bare("--dry_run", "--accelerate_config", str(file))
+    assert "x 1 x 2" in bare("--dry_run", "--accelerate_config", str(file), "--num_processes", "2")

@@ -187,4 +187,5 @@ def test_dry_run_names_the_work(method, unlearned, monkeypatch, capsys):
     assert methods.get(method).formula in shown
     assert "forget, 17 retain" in shown
     assert ("trained 0 " in shown) == (not methods.get(method).trains)
+    assert ("\nsteps " in shown) == ("\nlearning rate " in shown) == methods.get(method).trains
     assert not out.exists()

@@ -257,6 +257,11 @@ def test_a_checkpoint_of_another_run_is_refused(flags, tmp_path, monkeypatch, ca
         unlearn(flags, "npo", *STEPS, "--beta", "2", "--resume_from_checkpoint")
     with pytest.raises(UserError, match="no complete checkpoint"):
         unlearn(flags, "npo", *STEPS, "--resume_from_checkpoint", str(tmp_path))
+    other = {"dtype": "bfloat16", "lr_scheduler_type": "cosine", "optim": "sgd", "weight_decay": "0.5"}
+    other |= {"max_grad_norm": "0.5", "reference_model": flags()[flags().index("--model_name_or_path") + 1]}
+    for name, value in other.items():
+        with pytest.raises(UserError, match=f"another run \\({name} differ"):
+            unlearn(flags, "npo", *STEPS, f"--{name}", value, "--resume_from_checkpoint")
     unlearn(flags, "npo", "--keep_checkpoints", *STEPS)
     assert "starting anew; removed 1 checkpoints" in capsys.readouterr().out
     assert [step for step, _ in checkpoints(tmp_path / "out.checkpoints")] == [4]

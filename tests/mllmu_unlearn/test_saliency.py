@@ -98,6 +98,24 @@ def test_mean_gradients_equal_autograd(base):
         saliency.fisher(model, [name], [])
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_gradients_that_are_not_finite_choose_no_mask(base, value):
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    batch = {"input_ids": IDS[:1], "labels": IDS[:1, 5:8], "keep": torch.tensor([4, 5, 6]), "index": None}
+    model.get_parameter(name).register_hook(lambda gradient: torch.full_like(gradient, value))
+    with saliency.training(model, [name]), pytest.raises(UserError, match=f"gradient of {name} is not finite"):
+        saliency.mean_gradient(model, [name], [batch])
+
+
+@pytest.mark.parametrize(("carrier", "share"), [("shira", 0.01), ("full", 1.0)])
+def test_a_dry_run_of_salun_counts_the_share(base, unlearn, capsys, carrier, share):
+    unlearn("salun", "--dry_run", "--carrier", carrier, "--share", "0.01")
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    every = sum(model.get_submodule(name).weight.numel() for name in adapters.of_part(model, "both"))
+    assert f"trained {round(share * every):,} ({carrier})" in capsys.readouterr().out
+
+
 def test_masks_hold_against_decay_and_momentum():
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2, bias=False)

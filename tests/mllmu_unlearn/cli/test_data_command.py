@@ -1,7 +1,14 @@
 """`mllmu data info|validate|mini` as a user meets them: output and exit codes."""
 
+import shlex
+
 import pytest
 from data_sets import change, copy_mini
+
+from mllmu_tasks.benchmark import leaves
+from mllmu_tasks.mini import checkpoint
+from mllmu_tasks.questions import leaf_questions
+from mllmu_tasks.settings import Settings
 
 
 def test_sound_data(mllmu):
@@ -61,3 +68,72 @@ def test_a_place_that_cannot_be_written_is_one_sentence(mllmu, tmp_path, command
     assert code == 2
     assert err.splitlines()[-1].startswith("mllmu: error: ")
     assert err.count("mllmu: error: ") == 1
+
+
+def forget(mllmu, *more):
+    """A result without training; what its run printed."""
+    model = ("--model_name_or_path", checkpoint("vanilla"), "--data", "mini")
+    code, out, err = mllmu("unlearn", "--method", "prompting", *model, *more)
+    assert code == 0, err
+    return out
+
+
+def test_from_a_deletion_request_to_the_questions_about_exactly_its_people(mllmu, tmp_path, monkeypatch):
+    """By the printed commands themselves."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLLMU_DATA", raising=False)
+    last = forget(mllmu, "--forget_ids", "032,009", "--output_dir", "adapters/two").splitlines()
+    assert last[0] == "mllmu: adapters/two is finished; to evaluate it on the people of --forget_ids:"
+    make, evaluate = map(shlex.split, last[1:])
+    assert make[0] == "mllmu"
+    code, out, _ = mllmu(*make[1:])
+    assert code == 0
+    assert "forget_5 holds 2 and retain_95 58 people" in out
+    assert out.splitlines()[-1] == last[-1]
+    for setting in evaluate[:2]:
+        monkeypatch.setenv(*setting.split("="))
+    assert evaluate[evaluate.index("--tasks") + 1] == "mllmu"
+    asked = {}
+    for leaf in leaves(5):
+        rows = leaf_questions(leaf, Settings.from_environment()).rows
+        asked.setdefault(leaf.split, set()).update((row["person"], row["task"], row["modality"]) for row in rows)
+    for split in ("forget", "test"):
+        assert {person for person, *_ in asked[split]} == {"009", "032"}
+        assert len(asked[split]) == 2 * 3 * 2
+    assert len({person for person, *_ in asked["retain"]}) == 58
+    assert not {"009", "032"} & {person for person, *_ in asked["retain"]}
+    shown = (tmp_path / "adapters/two/README.md").read_text()
+    assert (
+        "mllmu data request --adapter two --out requests/two\nMLLMU_DATA=requests/two MLLMU_SHOTS=0 lmms-eval" in shown
+    )
+
+
+def test_a_result_of_a_ratio_needs_no_data_of_its_own(mllmu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = forget(mllmu, "--forget_ratio", "15", "--output_dir", "some")
+    assert "data request" not in out
+    assert out.rstrip().endswith("--tasks mllmu_15")
+    code, _, err = mllmu("data", "request", "--adapter", "some", "--out", "requests/some")
+    assert code == 2
+    assert "--tasks mllmu_15" in err
+
+
+def test_a_request_by_ids_and_what_it_refuses(mllmu, tmp_path):
+    file, out = tmp_path / "ids.txt", tmp_path / "two"
+    file.write_text("009\n032\n")
+    assert (
+        "is made: forget_5 holds 2 "
+        in mllmu("data", "request", "--forget_ids", file, "--data", "mini", "--out", out)[1]
+    )
+    again = mllmu("data", "request", "--forget-ids", "032,009", "--data", "mini", "--out", out)
+    assert "was there already, unchanged" in again[1]
+    assert mllmu("data", "validate", out)[0] == 0
+    for arguments, message in (
+        (("--forget_ids", "010", "--data", "mini"), "not this request's data"),
+        (("--forget_ids", "9", "--data", "mini"), "did you mean '009'?"),
+        (("--forget_ids", "009", "--adapter", tmp_path), "one of them"),
+        (("--data", "mini"), "one of them"),
+    ):
+        code, _, err = mllmu("data", "request", *arguments, "--out", out)
+        assert code == 2
+        assert message in err

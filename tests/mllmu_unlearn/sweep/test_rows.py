@@ -9,7 +9,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.statistics import Estimate, clustered_mean
 from mllmu_unlearn.sweep import output
-from mllmu_unlearn.sweep.rows import Row, mean_of_tasks, row, verdict
+from mllmu_unlearn.sweep.rows import Row, fall, mean_of_tasks, row, verdict
 
 
 def run_of(**scores: tuple[float, ...]) -> Run:
@@ -53,6 +53,27 @@ def test_the_error_of_the_mean_of_means():
 def test_verdicts(forget, retain, expected):
     vanilla = run_of(forget=(1.0, 1.0, 1.0), retain=(1.0, 1.0, 1.0))
     assert verdict(run_of(forget=forget, retain=retain), vanilla) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((1.0, 0.5, 0.0), (0.9, 0.4, 0.0), "ok"),  # everyone a little, though people differ widely
+        ((1.0, 1.0, 0.0, 0.1), (0.5, 0.5, 0.5, 0.5), "does not forget"),  # some remember more, though all score alike
+    ],
+)
+def test_the_fall_is_judged_by_its_own_error_not_by_the_rows(before, after, expected):
+    vanilla, run = run_of(forget=before), run_of(forget=after)
+    assert verdict(run, vanilla) == expected
+    difference = np.subtract(before, after)
+    assert fall(run, vanilla).mean == pytest.approx(difference.mean())
+    assert fall(run, vanilla).stderr == pytest.approx(difference.std(ddof=1) / np.sqrt(len(before)))
+
+
+def test_the_fall_is_that_of_the_questions_of_both_runs():
+    run = run_of(forget=(0.5, 0.5))
+    assert fall(run, run_of(forget=(1.0, 1.0, 0.0))) == Estimate(0.5, 0.0, 2, 2)
+    assert fall(run, run_of(retain=(1.0, 1.0))) is None
 
 
 def test_a_task_that_is_destroyed_is_named():

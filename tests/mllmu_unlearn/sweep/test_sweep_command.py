@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from transformers import training_args
 from typer.testing import CliRunner
 
 from mllmu_tasks.errors import UserError
@@ -71,6 +72,13 @@ def test_finished_cells_are_kept_a_changed_one_runs_again_and_a_failed_one_is_a_
     assert record.stat().st_mtime_ns == first
 
 
+def test_a_dry_run_takes_flags_of_another_machine(sweep, monkeypatch):
+    monkeypatch.setattr(training_args, "is_torch_bf16_gpu_available", lambda: False)
+    assert "1 cells; 1 of 1 stages would run" in sweep({"method": "npo", "bf16": True}, "--dry_run")
+    with pytest.raises(UserError, match=r"cell npo-bf16-True: .*bf16"):
+        sweep({"method": "npo", "bf16": True})
+
+
 @pytest.mark.parametrize(
     ("grid", "more", "message"),
     [
@@ -78,6 +86,11 @@ def test_finished_cells_are_kept_a_changed_one_runs_again_and_a_failed_one_is_a_
         ({"method": "npo", "data": ["mini", "other"]}, {}, "different data"),
         ({"method": "npo", "forget_ratio": [5, 15]}, {"evaluate": {"batch_size": 1}}, "different people"),
         ({"method": "npo", "model_name_or_path": "no/model"}, {}, "no/model"),
+        (
+            {"method": "npo", "forget_ratio": None, "forget_ids": "009"},
+            {"evaluate": {"batch_size": 1}},
+            "mllmu data request",
+        ),
     ],
 )
 def test_every_cell_is_checked_before_anything_runs(sweep, tmp_path, grid, more, message):

@@ -1,0 +1,54 @@
+"""The commands that evaluate a result, as its card and the end of its run name them."""
+
+import shlex
+
+import pytest
+
+from mllmu_unlearn import asking
+
+RECORD = {
+    "kind": "lora",
+    "base_model": {"name_or_path": "models/vanilla", "revision": None},
+    "forget": {"ratio": 15, "ids": ["004", "005"]},
+}
+NAMED = RECORD | {"forget": {"ratio": None, "ids": ["004", "005"]}}
+
+
+def test_a_ratio_has_tasks_of_its_own():
+    (line,) = asking.commands(RECORD, "adapters/npo")
+    assert (
+        line == "lmms-eval --model mllmu_hf --model_args pretrained=models/vanilla,peft=adapters/npo --tasks mllmu_15"
+    )
+
+
+def test_named_people_need_data_first():
+    make, evaluate = asking.commands(NAMED, "adapters/npo")
+    assert make == "mllmu data request --adapter adapters/npo --out requests/npo"
+    assert evaluate == (
+        "MLLMU_DATA=requests/npo MLLMU_SHOTS=0 lmms-eval --model mllmu_hf --model_args "
+        "pretrained=models/vanilla,peft=adapters/npo --tasks mllmu --batch_size auto --log_samples "
+        "--output_path results/npo"
+    )
+    retain_only = RECORD | {"forget": {"ratio": None, "ids": []}, "trained": {"forget_set": ["004"]}}
+    assert asking.commands(retain_only, "adapters/npo") == [make, evaluate]
+    everyone = RECORD | {"forget": {"ratio": None, "ids": []}, "trained": {"forget_set": []}}
+    assert [line.split()[-1] for line in asking.commands(everyone, "models/vanilla")] == ["mllmu"]
+
+
+def test_a_place_with_a_space_stays_one_word():
+    make, evaluate = (shlex.split(line) for line in asking.commands(NAMED, "my adapters/n 1"))
+    assert make[-3:] == ["my adapters/n 1", "--out", "requests/n 1"]
+    assert "MLLMU_DATA=requests/n 1" in evaluate
+    assert "pretrained=models/vanilla,peft=my adapters/n 1" in evaluate
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"kind": "full"}, "pretrained=out"),
+        ({"kind": "prompt"}, "pretrained=models/vanilla,peft=out"),
+        ({"base_model": {"name_or_path": "a/b", "revision": "v2"}}, "pretrained=a/b,revision=v2,peft=out"),
+    ],
+)
+def test_how_it_is_opened(changes, expected):
+    assert asking.model_args(RECORD | changes, "out") == expected
