@@ -1,14 +1,14 @@
 """Training: what our trainer costs above a bare loop, and what NPO and KL cost above gradient ascent.
 
-    python benchmarks/training.py                # a step of 0.15 s and more
-    python benchmarks/training.py --hidden 128   # the trainer's own work shows more in shorter steps
+    python benchmarks/training.py                # steps of 0.15 s and more
+    python benchmarks/training.py --hidden 192   # the trainer's own work shows more in shorter ones
 
-A LLaVA with random weights on the mini benchmark's forget and
-retain sets. All contestants are whole `mllmu unlearn` runs that take turns in one process, ten steps each, so that
-what else the machine does falls on all alike; a ratio is the median over these blocks of the quotient of two
-contestants' times: by the clock, and by the processor time of the training thread, which other programs disturb less
-(it leaves out the thread that prepares batches ahead). `bare` is a loop of forward, loss, backward, clip and step on
-the same batches, collated beforehand: what the trainer spends on preparing data counts against the trainer.
+A LLaVA with random weights on the mini benchmark's forget and retain sets. All contestants are whole `mllmu unlearn`
+runs that take turns in one process, ten steps each, so that what else the machine does falls on all alike; a ratio is
+the median over these blocks of the quotient of two contestants' times: by the clock, and by the processor time of the
+training thread, which other programs disturb less (it leaves out the thread that prepares batches ahead). `bare` is a
+loop of forward, loss, backward, clip and step on the same batches, collated beforehand: what the trainer spends on
+preparing data counts against the trainer.
 """
 
 import argparse
