@@ -25,6 +25,7 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
     memory = base + trainable * (12 + (4 if apart else 0))
     keep = 0 if config.save_strategy == "no" else (config.save_total_limit or 1)
     shared = " before sharding" if config.accelerate_config and launch.shards(config.accelerate_config) else ""
+    most = "at most " if config.kind == "shira" else ""  # which entries train is known from the gradients only
     samples = ", ".join(f"{len(s)} {side}" for side, s in plan.sides.items())
     lines = {
         "method": f"{config.method} ({config.protocol}): {method.formula}",
@@ -33,9 +34,9 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
         "steps": f"{steps} ({plan.steps_per_epoch} an epoch), batch "
         f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.processes}",
         "learning rate": f"{config.learning_rate:g}",
-        "parameters": f"{weights:,}, trained {trainable:,} ({config.kind})",
-        "memory": f"{_size(memory)} for weights, gradients and optimiser{shared}; activations come on top",
-        "disk": f"{_size(saved)} for the result, {_size(keep * (saved + 8 * trainable))} for checkpoints",
+        "parameters": f"{weights:,}, trained {most}{trainable:,} ({config.kind})",
+        "memory": f"{most}{_size(memory)} for weights, gradients and optimiser{shared}; activations come on top",
+        "disk": f"{most}{_size(saved)} for the result, {_size(keep * (saved + 8 * trainable))} for checkpoints",
         "output": config.output_dir,
     }
     if config.not_here:

@@ -32,11 +32,6 @@ class SalUn(MaskedMethod):
         if not 0 < self.share < 1:
             raise UserError(f"--share is {self.share:g}; it must be above 0 and below 1.")
 
-    def trainable(self, model, config):
-        """Of a SHiRA the masked entries; of kind `full` all, for gradients and optimiser hold every weight there."""
-        every = super().trainable(model, config)
-        return max(1, round(self.share * every)) if self.kind == "shira" else every
-
     def wrap(self, context):
         model, names = context.model, self.weights(context)
         with saliency.training(model, names):
