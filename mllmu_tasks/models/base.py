@@ -42,7 +42,7 @@ class Base:
 
         Raises UserError if the model is not what it was then.
         """
-        self.features.pop(adapter.content_hash, None)
+        self.features.pop(adapter.content_hash, FeatureCache(0)).kept.clear()  # the model still knows the last one
         if wrapped is self.model:
             return
         rest = wrapped.unload()

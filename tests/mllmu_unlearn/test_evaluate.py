@@ -102,6 +102,7 @@ def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
         assert kept.size
         one.clean()
         assert not base.features
+        assert not kept.kept
 
 
 def test_yaml_without_a_file():
