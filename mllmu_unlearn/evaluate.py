@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from io import IOBase
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -128,7 +127,7 @@ class _Loader(yaml.CFullLoader if yaml.__with_libyaml__ else yaml.FullLoader):
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
-        self.name = stream.name if isinstance(stream, IOBase) else "<text>"
+        self.name = getattr(stream, "name", "<text>")
 
 
 def _full_load(stream: Any) -> Any:

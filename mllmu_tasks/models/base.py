@@ -38,7 +38,11 @@ class Base:
         return self.features.setdefault(adapter.content_hash if changes else "", FeatureCache(limit))
 
     def take_out(self, wrapped: Any, adapter: AdapterFolder) -> None:
-        """Remove an attached adapter. Raises UserError if the model is not what it was then."""
+        """Remove an attached adapter, and the image features that it changed.
+
+        Raises UserError if the model is not what it was then.
+        """
+        self.features.pop(adapter.content_hash, FeatureCache(0)).kept.clear()  # the model still knows the last one
         if wrapped is self.model:
             return
         rest = wrapped.unload()

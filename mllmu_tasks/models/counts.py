@@ -8,9 +8,10 @@ class Counts:
     """Without padding. A number that is not 0 says which route the questions took.
 
     questions: answered. unanswered: with nothing but white space.
-    tokens_prefilled: of prompts, computed. tokens_reused: of shared beginnings, not computed again.
+    tokens_prefilled: of prompts, computed. tokens_reused: of shared beginnings, not computed again. Both of batches
+    that were answered; one that did not fit into memory comes again.
     tokens_decoded: of answers, their ends included.
-    images_encoded: passes through the vision tower. images_reused: features found instead.
+    images_encoded: passes through the vision tower. images_reused: features found instead, or shared by several rows.
     by_generate: questions that `model.generate` itself decoded (sampling and beams).
     batches_split: times that a batch did not fit into memory and was halved.
     """

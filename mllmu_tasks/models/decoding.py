@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
 LEAVE = 4  # finished rows leave when they are a quarter of the batch: cutting the cache copies it
 
@@ -34,20 +35,22 @@ class Greedy:
         prompt = input_ids
         live = list(range(input_ids.shape[0]))  # which row of the batch stands in which row of the tensors
         open_rows = set(live)
+        processors, seen = for_leaving_rows(logits_processor), packed(input_ids, state.get("attention_mask"))
         outputs = model._prefill(input_ids, generation_config, state)
         while True:
             state = model._update_model_kwargs_for_generation(outputs, state, is_encoder_decoder=False)
-            scores = logits_processor(input_ids, outputs.logits[:, -1].to(torch.float32))
+            scores = processors(seen, outputs.logits[:, -1].to(torch.float32))
             del outputs
             chosen = torch.argmax(scores, dim=-1)
-            input_ids = torch.cat([input_ids, chosen[:, None]], dim=1)
+            input_ids, seen = (torch.cat([tokens, chosen[:, None]], dim=1) for tokens in (input_ids, seen))
             self._take(live, open_rows, chosen.tolist(), ends)
             if not open_rows:
                 return prompt
             if (len(live) - len(open_rows)) * LEAVE >= len(live):
                 keep = [place for place, row in enumerate(live) if row in open_rows]
                 live = [live[place] for place in keep]
-                input_ids = leave(input_ids, state, torch.tensor(keep, device=input_ids.device))
+                kept = torch.tensor(keep, device=input_ids.device)
+                input_ids, seen = leave(input_ids, state, kept), seen[kept]
             inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **state)
             outputs = model(**inputs, return_dict=True)
 
@@ -66,6 +69,27 @@ class Greedy:
         open_rows.difference_update(row for row, a, b in zip(asked, over, full, strict=True) if a or b)
 
 
+def packed(input_ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """A batch's prompts (B, T) as processors of logits are to see them: without padding, wherever that stands.
+
+    Each row's tokens stand together at its end; before them its first token is repeated, so that a row has seen
+    nothing that it would not have seen alone.
+    """
+    if mask is None:
+        return input_ids
+    is_token, order = (mask != 0).int().sort(dim=1, stable=True)
+    ids = input_ids.gather(1, order)
+    return torch.where(is_token != 0, ids, ids.gather(1, is_token.argmax(dim=1, keepdim=True)))
+
+
+def for_leaving_rows(processors: LogitsProcessorList) -> LogitsProcessorList:
+    """Transformers' repetition penalty wants the rows that it was made for, with padding on their left."""
+    return LogitsProcessorList(
+        RepetitionPenaltyLogitsProcessor(each.penalty) if isinstance(each, RepetitionPenaltyLogitsProcessor) else each
+        for each in processors
+    )
+
+
 def leave(input_ids: torch.Tensor, state: dict[str, Any], keep: torch.Tensor) -> torch.Tensor:
     """Only the rows `keep` of a batch: its tokens (B, T) are returned, `state` is changed in place.
 
@@ -80,7 +104,8 @@ def leave(input_ids: torch.Tensor, state: dict[str, Any], keep: torch.Tensor) ->
             state[name] = value[:, keep]
         elif value.ndim >= 2 and value.shape[:2] == (rows, width):
             state[name] = value[keep]
-    state["cache" if "cache" in state else "past_key_values"].batch_select_indices(keep)
+    # Unlike `batch_select_indices`, it knows layers of every kind, and those on another device.
+    state["cache" if "cache" in state else "past_key_values"].reorder_cache(keep)
     return input_ids[keep]
 
 

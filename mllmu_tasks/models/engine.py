@@ -16,6 +16,7 @@ from mllmu_tasks.models.generation import AnswersEnd, cut
 from mllmu_tasks.models.prefix import Computed, Prefix
 from mllmu_tasks.models.preparing import Batch, Prepared, Preparer, reason, settings_are_greedy
 from mllmu_tasks.models.rendering import Prompt
+from mllmu_tasks.models.same_images import SameImages
 from mllmu_tasks.models.vision import FeatureCache, Vision
 
 LOOK = 4  # stop texts are looked for after so many tokens: an answer is cut at its first one anyway
@@ -84,7 +85,8 @@ class Engine:
         greedy = settings_are_greedy(prompts[0].settings)
         if prefix and prefix.prefill(self.model, self.vision, self.device):
             self.counts.tokens_prefilled += prefix.ids.shape[1]
-        rows, beginning = self._begin(rows, prefix) if greedy else (rows, None)
+        same = self._same_images(rows, prefix) if greedy else None
+        rows, beginning = self._begin(rows, prefix, same)
         stacked = stack([row.row for row in rows], {"input_ids": self.pad}, "left")
         inputs = {name: self._to_device(value) for name, value in stacked.items()}
         if beginning:
@@ -92,23 +94,35 @@ class Engine:
         pieces = [piece for row in rows for piece in row.pieces]
         inputs |= self.vision.show(pieces)
         tokens = self._greedy(inputs, prompts) if greedy else self._by_generate(inputs, prompts)
-        self.counts.tokens_prefilled += sum(row.row["input_ids"].shape[1] for row in rows)
+        self._count(rows, prefix, same)  # not before: a batch that does not fit into memory comes again
         if not pieces:
             self.counts.images_encoded += sum(len(prompt.images) for prompt in prompts if "pixel_values" in inputs)
         return [cut(text, prompt.reading.until) for text, prompt in zip(self.read(tokens), prompts, strict=True)]
 
-    def _begin(self, rows: Sequence[Prepared], prefix: Prefix | None) -> tuple[Sequence[Prepared], Computed | None]:
+    def _same_images(self, rows: Sequence[Prepared], prefix: Prefix | None) -> SameImages | None:
+        preparer = self.preparer
+        width = (prefix.ids.shape[1] if prefix else 0) + max(row.row["input_ids"].shape[1] for row in rows)
+        if not preparer.shares or not preparer.reaches(width, rows[0].prompt):
+            return None
+        return same_images.find(rows, preparer.processor.image_token_id, preparer.model_type)
+
+    def _begin(
+        self, rows: Sequence[Prepared], prefix: Prefix | None, same: SameImages | None
+    ) -> tuple[Sequence[Prepared], Computed | None]:
         """(what is not shared of each row, what they share, computed)."""
-        counts, preparer = self.counts, self.preparer
-        counts.tokens_reused += len(rows) * prefix.ids.shape[1] if prefix else 0
-        mark = preparer.processor.image_token_id if preparer.shares else None
-        same = same_images.find(rows, mark, preparer.model_type) if preparer.shares else None
         if same is None:
             return rows, prefix.computed(len(rows)) if prefix else None
-        counts.tokens_prefilled += same.tokens_computed
-        counts.tokens_reused += same.tokens_reused
-        counts.images_reused += same.images_reused
         return same.rests(), same.compute(self.model, self.vision, self.device, prefix)
+
+    def _count(self, rows: Sequence[Prepared], prefix: Prefix | None, same: SameImages | None) -> None:
+        """rows: of a batch that is answered, behind what they share."""
+        counts = self.counts
+        counts.tokens_prefilled += sum(row.row["input_ids"].shape[1] for row in rows)
+        counts.tokens_reused += len(rows) * prefix.ids.shape[1] if prefix else 0
+        if same:
+            counts.tokens_prefilled += same.tokens_computed
+            counts.tokens_reused += same.tokens_reused
+            counts.images_reused += same.images_reused
 
     def _greedy(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
         settings = dict(prompts[0].settings)

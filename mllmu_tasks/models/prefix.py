@@ -99,6 +99,19 @@ def cache_of(output: Any) -> dict[str, Any]:
     return {name: output[name]}
 
 
+def reach(text: Any) -> int | None:
+    """Tokens of prompt and answer up to which a beginning may be handed on; None: any number. text: configuration.
+
+    In a batch, padding stands between the beginning and the rest. Full attention is told not to see it, but a
+    sliding window counts it; layers of other kinds (linear attention, chunks) go through it.
+    """
+    window = getattr(text, "sliding_window", None)
+    kinds = set(getattr(text, "layer_types", None) or ["sliding_attention" if window else "full_attention"])
+    if kinds == {"full_attention"}:
+        return None
+    return window if kinds <= {"full_attention", "sliding_attention"} else 0
+
+
 def find(prompts: Sequence[Sequence[int]], images: Sequence[Sequence[str]], mark: int) -> tuple[int, int]:
     """(tokens, images) of the longest beginning that all share and that leaves a token of each.
 

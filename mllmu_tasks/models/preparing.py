@@ -64,6 +64,7 @@ class Preparer:
         self.processor, self.vision, self.learnt = processor, vision, learnt
         self.model, self.model_type = model, model.config.model_type
         self.shares = self.model_type in prefixes.ARCHITECTURES
+        self.reach = prefixes.reach(model.config.get_text_config())
         self.unfolds = self.shares and self.model_type in prefixes.UNFOLDING
 
     def tokens(self, prompt: Prompt) -> list[int]:
@@ -86,6 +87,10 @@ class Preparer:
             if self.unfolds:
                 self.learnt.runs[prompt.sizes] = prefixes.run_of(ids, tokens, self.processor.image_token_id)
         return len(tokens) + self.learnt.added[prompt.sizes]
+
+    def reaches(self, width: int, prompt: Prompt) -> bool:
+        """Whether a beginning may be handed on in a batch so wide, with the answers to come."""
+        return self.reach is None or width + prompt.settings["max_new_tokens"] <= self.reach
 
     def run(self, prompt: Prompt) -> int | None:
         """Tokens an image, if the processor only unfolds marks in prompts of such images."""
@@ -153,6 +158,9 @@ class Preparer:
             return None
         mark, tokens = self.processor.image_token_id, [self.tokens(prompt) for prompt in prompts]
         if any(one.count(mark) != len(prompt.images) for one, prompt in zip(tokens, prompts, strict=True)):
+            return None
+        added = self.learnt.added
+        if not self.reaches(max(len(self.tokens(prompt)) + added[prompt.sizes] for prompt in prompts), prompts[0]):
             return None
         length, images = prefixes.find(tokens, [prompt.images for prompt in prompts], mark)
         runs = {self.run(prompt) for prompt in prompts}

@@ -42,7 +42,7 @@ class SameImages:
         ((name, cache),) = cache_of(
             model(input_ids=ids, **past, **where, **shown, use_cache=True, logits_to_keep=1)
         ).items()
-        cache.batch_select_indices(torch.tensor(self.places, device=device))
+        cache.reorder_cache(torch.tensor(self.places, device=device))  # on the device of each layer
         if prefix:
             row = {key: torch.cat([prefix.row[key], value], dim=1) for key, value in row.items()}
             positions = None if positions is None else torch.cat([prefix.positions, positions], dim=2)

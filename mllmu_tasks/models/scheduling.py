@@ -130,6 +130,7 @@ def _batches(engine: Engine, asked: Asked, budget: Budget) -> Iterator[tuple[lis
                 others.setdefault((*group, images), []).append(key)
         else:
             yield from _chunks(engine, keys, asked, budget, prefix)
+        del prefix  # its keys and values last as long as its batches
     for keys in others.values():
         yield from _chunks(engine, keys, asked, budget, None)
 

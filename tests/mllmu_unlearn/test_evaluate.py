@@ -1,5 +1,6 @@
 """`mllmu eval`: the plan of its runs, and a base model that is as before when an adapter is out again."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from mllmu_tasks.models.adapter import read_adapter
 from mllmu_tasks.models.base import shared_bases, touches_vision
 from mllmu_tasks.models.hf import MllmuHf
 from mllmu_unlearn.cli.evaluate import parse
-from mllmu_unlearn.evaluate import plan
+from mllmu_unlearn.evaluate import _full_load, plan
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,26 @@ def test_adapters_one_after_the_other_answer_as_alone(model, tmp_path):
                 vision = adapter is not None and touches_vision_of(model, adapter)
                 if turn == 1 and not vision:
                     assert counts.images_encoded == 0
+
+
+def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
+    """Or those of eight adapters would share the device's memory with the last one's."""
+    wrapped = get_peft_model(
+        AutoModelForImageTextToText.from_pretrained(model), LoraConfig(target_modules=r".*linear_1")
+    )
+    wrapped.save_pretrained(tmp_path / "lora")
+    with shared_bases():
+        one = MllmuHf(pretrained=str(model), device="cpu", peft=str(tmp_path / "lora"))
+        ask(one, MIXED)
+        base, (kept,) = one.base, one.base.features.values()
+        assert kept.size
+        one.clean()
+        assert not base.features
+        assert not kept.kept
+
+
+def test_yaml_without_a_file():
+    assert _full_load(io.StringIO("a: 1")) == _full_load("a: 1") == _full_load(b"a: 1") == {"a": 1}
 
 
 def touches_vision_of(model, adapter):

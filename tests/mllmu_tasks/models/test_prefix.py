@@ -1,11 +1,15 @@
 """Examples that all prompts of a leaf begin with are computed once, and every answer stays the same."""
 
+import json
+import shutil
+from types import SimpleNamespace
+
 import pytest
 from adapters import make_adapter
 from asking import SETTINGS, ask, document, picture, to_messages
 from token_answers import SHARING, made, plain
 
-from mllmu_tasks.models.prefix import find, run_of, unfold
+from mllmu_tasks.models.prefix import find, reach, run_of, unfold
 
 MARK = 9
 QUESTIONS = [
@@ -126,6 +130,49 @@ def test_other_architectures_take_plain_batches(folders, family):
     model = made(folders(family))
     ask(model, leaf(1))
     assert model.engine.counts.tokens_reused == 0
+
+
+@pytest.fixture
+def with_window(folders, tmp_path):
+    """A folder of a family whose text model looks back over so many tokens only."""
+
+    def folder(family: str, window: int):
+        made = shutil.copytree(folders(family), tmp_path / f"{family}_{window}")
+        config = json.loads((made / "config.json").read_text())
+        config["text_config"] |= {"model_type": "mistral", "sliding_window": window}
+        (made / "config.json").write_text(json.dumps(config))
+        return made
+
+    return folder
+
+
+@pytest.mark.parametrize("shots", [0, 2])
+@pytest.mark.parametrize("family", ["llava", "idefics2"])
+def test_a_window_must_reach_over_the_whole_batch(with_window, monkeypatch, family, shots):
+    """Padding between the examples and the question would stand in it."""
+    monkeypatch.setattr("mllmu_tasks.models.same_images.WORTH_TOKENS", 2)
+    docs = [doc | {"person": "001"} for doc in leaf(1, shots)]
+    for window in (12, 1000):
+        folder = with_window(family, window)
+        expected, _ = plain(folder, docs, monkeypatch)
+        model = made(folder, 8)
+        assert ask(model, docs) == expected
+        assert bool(model.engine.counts.tokens_reused) == (window == 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ({}, None),
+        ({"sliding_window": None}, None),
+        ({"sliding_window": 64}, 64),
+        ({"sliding_window": 64, "layer_types": ["full_attention"] * 2}, None),
+        ({"sliding_window": 64, "layer_types": ["full_attention", "sliding_attention"]}, 64),
+        ({"layer_types": ["full_attention", "linear_attention"]}, 0),
+    ],
+)
+def test_reach(text, tokens):
+    assert reach(SimpleNamespace(**text)) == tokens
 
 
 @pytest.mark.parametrize("settings", [{"do_sample": True, "temperature": 1.0}, {"num_beams": 2}])

@@ -1,8 +1,10 @@
 """What a person's questions share behind the examples goes through the model once a person; answers stay the same."""
 
+import functools
+
 import pytest
 import torch
-from asking import SETTINGS, ask, document, to_messages
+from asking import SETTINGS, ask, document, requests, to_messages
 from token_answers import SHARING, made, plain
 
 from mllmu_tasks.models.prefix import WORTH_TOKENS
@@ -74,6 +76,32 @@ def test_stop_texts_and_long_answers(folders, monkeypatch):
     expected, _ = plain(folders(), people(0), monkeypatch, settings)
     assert expected != whole
     assert ask(made(folders(), 12), people(0), settings) == expected
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_batch_that_did_not_fit_is_counted_once(folders, monkeypatch, failing):
+    """Memory runs out in the examples, in the shared pictures, or in the questions behind them."""
+    monkeypatch.setattr("mllmu_tasks.models.same_images.WORTH_TOKENS", 2)
+    expected, before = plain(folders(), people(2), monkeypatch)
+    model = made(folders(), 12)
+    forward, calls = model.engine.model.forward, []
+
+    @functools.wraps(forward)
+    def fails_once(*args, **kwargs):
+        calls.append(1)
+        made = forward(*args, **kwargs)
+        if len(calls) == failing:
+            raise torch.OutOfMemoryError("too much")
+        return made
+
+    monkeypatch.setattr(model.engine.model, "forward", fails_once)
+    assert ask(model, people(2)) == expected
+    counts = model.engine.counts
+    assert counts.batches_split == 1
+    examples = counts.tokens_prefilled + counts.tokens_reused - before.tokens_prefilled
+    (image_tokens,) = {model.engine.preparer.run(prompt) for _, _, prompt in model._read(requests(people(2)))}
+    assert 2 * image_tokens < examples < before.tokens_prefilled / 12
+    assert counts.images_encoded == 3 + 2
 
 
 def prepared(ids, faces, positions=None):
