@@ -1,12 +1,16 @@
 """How a result is evaluated: command lines to copy, for its card and for the last words of its run."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.request import named_people
+from mllmu_tasks.settings import DEFAULT_DATA
+from mllmu_tasks.source import HUB_ID
+
+MINI = "mini"
 
 
 def commands(record: Mapping[str, Any], folder: str) -> list[str]:
@@ -17,17 +21,27 @@ def commands(record: Mapping[str, Any], folder: str) -> list[str]:
     """
     given, name = model_args(record, folder), Path(folder).name
     if not named_people(record):
-        tasks = group_name(None, record["forget"].get("ratio"))
-        return [shlex.join(["lmms-eval", "--model", "mllmu_hf", "--model_args", given, "--tasks", tasks])]
+        source = record["data"]["source"]
+        return [_lmms_eval(_settings(source), given, group_name(None, record["forget"].get("ratio")), name)]
     data = f"requests/{name}"
     return [shlex.join(["mllmu", "data", "request", "--adapter", folder, "--out", data]), evaluation(data, given, name)]
 
 
 def evaluation(data: str, given: str, name: str) -> str:
     """lmms-eval on a request's data, zero-shot. given: --model_args. name: of the results' folder."""
-    model = ["lmms-eval", "--model", "mllmu_hf", "--model_args", given, "--tasks", group_name(None, None)]
+    return _lmms_eval([f"MLLMU_DATA={shlex.quote(data)}", "MLLMU_SHOTS=0"], given, group_name(None, None), name)
+
+
+def _lmms_eval(settings: Sequence[str], given: str, tasks: str, name: str) -> str:
+    model = ["lmms-eval", "--model", "mllmu_hf", "--model_args", given, "--tasks", tasks]
     saved = ["--batch_size", "auto", "--log_samples", "--output_path", f"results/{name}"]
-    return f"MLLMU_DATA={shlex.quote(data)} MLLMU_SHOTS=0 {shlex.join([*model, *saved])}"
+    return " ".join([*settings, shlex.join([*model, *saved])])
+
+
+def _settings(source: str) -> list[str]:
+    """MLLMU_DATA, unless the data are the default ones or lie elsewhere (on a published card, paths are hidden)."""
+    here = source == MINI or Path(source).is_dir() or HUB_ID.fullmatch(source)
+    return [f"MLLMU_DATA={shlex.quote(source)}"] if here and source != DEFAULT_DATA else []
 
 
 def model_args(record: Mapping[str, Any], folder: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from transformers import TrainingArguments
+from transformers.integrations import INTEGRATION_TO_CALLBACK
 
 from mllmu_tasks.benchmark import RATIOS
 from mllmu_tasks.errors import UserError, did_you_mean
@@ -126,6 +127,8 @@ class _TrainConfig(Options, TrainingArguments):
                 super().__post_init__()
         except (ValueError, ImportError) as error:
             raise UserError(f"{str(error).strip().splitlines()[0]}") from error
+        for tracker in self.report_to:
+            self._one_of("report_to", tracker, tuple(INTEGRATION_TO_CALLBACK))
 
     def _resume(self) -> None:
         """`--resume_from_checkpoint` alone, true and false are words; else it is a folder."""

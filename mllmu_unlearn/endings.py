@@ -6,27 +6,52 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.resume import last_kept
+from mllmu_unlearn.checkpoints import checkpoints
+from mllmu_unlearn.resume import clear, last_kept
 
 NO_MEMORY = (
     "out of memory; lower --per_device_train_batch_size and raise --gradient_accumulation_steps, or add "
     "--gradient_checkpointing, --dtype bfloat16 or --load_in_4bit."
 )
+NO_ROOM = "weights cannot be written or read ({}); see that the disk has room, and run the same command again."
 CPU_ALLOCATOR = "DefaultCPUAllocator"
 """On a CPU torch raises a plain RuntimeError that names this."""
 
 
+WRITER = ("PytorchStreamWriter", "inline_container.cc")
+"""Of torch.save, which raises a plain RuntimeError where a file cannot be written."""
+
+
 @contextmanager
-def explained(work: Path) -> Iterator[None]:
-    """Errors inside become one sentence with the remedy and the checkpoint in `work` that is kept."""
+def explained(work: Path, main: bool = True) -> Iterator[None]:
+    """Errors inside become one sentence with the remedy and the checkpoint in `work` that is kept.
+
+    main: whether this process writes. Where there is no checkpoint yet, nothing is left in `work`.
+    """
+    try:
+        with _in_one_sentence(work):
+            yield
+    except BaseException:
+        if main and not checkpoints(work):
+            clear(work)
+        raise
+
+
+@contextmanager
+def _in_one_sentence(work: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
         raise UserError(f"{error}{last_kept(work)}") from error
+    except SafetensorError as error:
+        raise UserError(f"{NO_ROOM.format(error)}{last_kept(work)}") from error
     except RuntimeError as error:
+        if any(word in str(error) for word in WRITER):
+            raise UserError(f"{NO_ROOM.format('a file could not be written')}{last_kept(work)}") from error
         if not isinstance(error, torch.OutOfMemoryError) and CPU_ALLOCATOR not in str(error):
             raise
         raise UserError(NO_MEMORY + last_kept(work)) from error

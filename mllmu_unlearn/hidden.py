@@ -11,11 +11,15 @@ from mllmu_tasks.errors import UserError
 
 
 class Hidden:
-    """Catches what modules put out. Raises UserError if a pattern does not fit exactly one module."""
+    """Catches what modules put out. Raises UserError unless each pattern fits exactly one module."""
 
     def __init__(self, model: nn.Module, patterns: Sequence[str]) -> None:
         self.modules = {}
         for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UserError(f"layer pattern '{pattern}' is no regular expression ({error}).") from error
             found = [module for name, module in model.named_modules() if re.fullmatch(f".*{pattern}", name)]
             if len(found) != 1:
                 raise UserError(f"layer pattern '{pattern}' fits {len(found)} modules of the model, not one.")

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-import yaml
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.strict_yaml import load, read_text
 
 LAUNCHED = "LOCAL_RANK"
 """Set in every process that a launcher started."""
@@ -50,7 +50,11 @@ def shards(config: str) -> bool:
 
 
 def _content(config: str) -> dict:
-    return yaml.safe_load(file_of(config).read_text(encoding="utf-8"))
+    source = f"--accelerate_config '{config}'"
+    content = load(read_text(file_of(config), source), source)
+    if not isinstance(content, dict):
+        raise UserError(f"{source} is no launch file: it holds no `key: value` lines.")
+    return content
 
 
 def command(config: str, processes: int | None, command: str, arguments: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -33,7 +34,7 @@ def load_model(config: "UnlearnConfig | FinetuneConfig", name: str | None = None
             trust_remote_code=config.trust_remote_code,
             quantization_config=quantized.settings(config),
         )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise _cannot_open("model", name, error) from error
     if config.load_in_4bit:
         model = quantized.prepared(model)

@@ -59,6 +59,8 @@ def parts(towers: str) -> tuple[str, ...]:
     for tower in named:
         if tower not in TOWERS:
             raise UserError(f"unknown tower '{tower}'.{did_you_mean(tower, TOWERS)}")
+    if not named:
+        raise UserError(f"--towers names none of {', '.join(TOWERS)}.")
     return named
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from mllmu_tasks.errors import UserError
 
@@ -22,6 +22,9 @@ AT_LEAST = {
     "lora_alpha": 1,
     "length_step": 1,
     "save_total_limit": 1,
+    "num_processes": 1,
+    "seed": 0,
+    "data_seed": 0,
 }
 ABOVE = {"num_train_epochs": 0, "logging_steps": 0, "save_steps": 0}
 
@@ -46,6 +49,10 @@ def checked_hyper_parameters(kind: "type[Method]", given: Mapping[str, Any]) -> 
 
 
 def _as(wanted: Any, name: str, value: Any, method: str) -> Any:
+    if type(None) in get_args(wanted):
+        if value is None:
+            return None
+        wanted = next(kind for kind in get_args(wanted) if kind is not type(None))
     wanted = getattr(wanted, "__name__", wanted)
     fits = {
         "float": _is_number(value),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from transformers.integrations import get_available_reporting_integrations
 from transformers.utils import is_torch_bf16_gpu_available, is_torch_tf32_available
 
 from mllmu_tasks.errors import UserError
@@ -76,6 +77,12 @@ class Options:
         yield
         for name, value in aside.items():
             setattr(self, name, value)
+
+    def check_trackers(self) -> None:
+        """Raises UserError for a tracker of --report_to that is not installed here."""
+        for name in self.report_to:
+            if name != "flyte" and name not in get_available_reporting_integrations():  # it has no check for flyte
+                raise UserError(f"--report_to {name} needs its package, which is not installed here.")
 
     def check_options(self) -> None:
         """Raises UserError for what cannot work."""

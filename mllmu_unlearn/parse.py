@@ -15,6 +15,8 @@ from mllmu_unlearn import methods
 
 T = TypeVar("T")
 IDS = "forget_ids"
+PEOPLE = (IDS, "forget_ratio")
+"""Two ways to name the same thing: one on the command line takes the place of the other in a file."""
 
 
 class _Unset:
@@ -39,6 +41,8 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
     tokens = _spell(list(argv))
     file, tokens = _take(tokens, "--config")
     values = _read(file) if file else {}
+    if any(f"--{name}" in tokens for name in PEOPLE):
+        values = {key: value for key, value in values.items() if key not in PEOPLE}
     method = (_take(tokens, "--method")[0] or values.get("method")) if _has(cls, "method") else None
     types = [cls, *([methods.get(method)] if method else [])]
     parser = _Parser(types, allow_abbrev=False, prog="mllmu", add_help=False)

@@ -1,18 +1,16 @@
 """What a run will do, worked out and checked before any model is loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config
+from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import weights_fingerprint
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source, open_source
-from mllmu_unlearn import card
 from mllmu_unlearn.benchmark_data import benchmark_samples
 from mllmu_unlearn.data import People, Sample, TrainingSet, baseline_configs, choose_people
-from mllmu_unlearn.methods import code
 from mllmu_unlearn.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -50,6 +48,7 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
     layout = method.layout(sides)
     phases = method.official.phases if official and method.official else layout.phases
     sides = dict(layout.sides)
+    _check_bounds(config, {side for phase in phases for side in phase} if method.trains else set())
     by_side = {side: sizes(samples, config.length_step) for side, samples in sides.items()}
     schedule = Schedule(
         {side: len(samples) for side, samples in sides.items()},
@@ -75,11 +74,20 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
     )
 
 
+def _check_bounds(config: "UnlearnConfig | FinetuneConfig", met: Collection[str]) -> None:
+    """Raises UserError for a bound on a side that no batch holds, which would never stop anything."""
+    for side in config.bounds:
+        if side not in met:
+            raise UserError(
+                f"{config.method} has no {side} answers in its batches; leave out --stop_{side}_loss_above."
+            )
+
+
 def _sides(
     config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: People
 ) -> dict[str, list[Sample]]:
     """The sides of the method that are made of people."""
-    who = {"forget": people.forget, "retain": people.retain, "train": _trained(config, people)}
+    who = {"forget": people.forget, "retain": people.retain, "train": trained_on(config, people)}
     wanted = config.chosen.sides
     sides = {side: _samples(config, source, training, who[side]) for side in wanted if side in who}
     if "biographies" in wanted:
@@ -129,17 +137,11 @@ def _people(config: "UnlearnConfig | FinetuneConfig", source: Source) -> People:
     return choose_people(source, config.forget_ratio, config.people_ids)
 
 
-def _trained(config: "UnlearnConfig | FinetuneConfig", people: People) -> tuple[str, ...]:
+def trained_on(config: "UnlearnConfig | FinetuneConfig", people: People) -> tuple[str, ...]:
+    """Who `mllmu finetune` trains on; nobody for unlearning."""
     if config.method != "finetune":
         return ()
     return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[config.people]
-
-
-def _whom(config: "UnlearnConfig | FinetuneConfig", people: People) -> dict[str, Any]:
-    if config.method != "finetune":
-        return {}
-    count = len(_trained(config, people))
-    return {"trained": {"whom": config.people, "people": count, "forget_set": list(people.forget)}}
 
 
 def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
@@ -152,84 +154,3 @@ def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
             return f"{source.hash(configs)}+{other}"
         configs.append(TRAIN_CONFIG)
     return source.hash(configs)
-
-
-def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, Any]:
-    """What must be equal for a checkpoint to be continued; plain JSON."""
-    return {
-        "method": config.method,
-        "method_code": code(type(config.chosen)),
-        "protocol": config.protocol,
-        "hyper_parameters": config.hyper_parameters,
-        "model": plan.fingerprint,
-        "data": plan.data_hash,
-        "samples": {side: len(samples) for side, samples in plan.sides.items()},
-        "forget": list(plan.people.forget),
-        "seed": config.seed,
-        "batch": [config.per_device_train_batch_size, config.gradient_accumulation_steps, config.world_size],
-        "sampling": [config.train_sampling_strategy, config.length_step],
-        "learning_rate": config.learning_rate,
-        "num_train_epochs": config.num_train_epochs,
-        "max_steps": config.max_steps,
-        "lora": repr(config.lora) if config.uses_lora else None,
-        "reference_model": weights_fingerprint(config.reference_model, None) if config.reference_model else None,
-        "load_in_4bit": config.bnb_4bit_quant_type if config.load_in_4bit else None,
-        "dtype": config.dtype,
-        "lr_scheduler_type": str(config.lr_scheduler_type),
-        "optim": str(config.optim),
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-    }
-
-
-def record(
-    config: "UnlearnConfig | FinetuneConfig", plan: Plan, training: dict[str, Any], system_prompt: str | None
-) -> dict[str, Any]:
-    """The content of unlearning.yaml."""
-    local = Path(config.model_name_or_path).is_dir()
-    length = "max_steps" if config.max_steps > 0 else "num_train_epochs"
-    options = {k: v for k in ("learning_rate", length) if (v := getattr(config, k)) is not None}
-    if config.uses_lora:
-        options |= {
-            "lora_r": config.lora_r,
-            "lora_alpha": config.lora_alpha,
-            "lora_dropout": config.lora_dropout,
-            "lora_target": ",".join(config.lora.targets),
-        }
-    options |= {f"stop_{side}_loss_above": bound for side, bound in config.bounds.items()}
-    if config.load_in_4bit:
-        options["load_in_4bit"] = config.bnb_4bit_quant_type
-    if config.reference_model:
-        options["reference_model"] = config.reference_model
-    return {
-        "kind": config.kind,
-        "method": config.method,
-        "about": {key: getattr(config.chosen, key) for key in ("title", "formula", "paper")},
-        "method_code": code(type(config.chosen)),
-        "protocol": config.protocol,
-        "hyper_parameters": dict(config.hyper_parameters) | (options if config.chosen.trains else {}),
-        "base_model": {
-            "name_or_path": str(Path(config.model_name_or_path).resolve()) if local else config.model_name_or_path,
-            "revision": config.revision,
-            "fingerprint": plan.fingerprint,
-        },
-        "forget": {
-            "ratio": plan.people.ratio,
-            "ids": list(plan.people.forget) if config.method != "finetune" else [],
-        },
-        "retain": {"people": len(plan.people.retain)},
-        **_whom(config, plan.people),
-        "data": {
-            "source": config.data,
-            "hash": plan.data_hash,
-            "benchmark_questions": config.benchmark_questions,
-            "benchmark_shots": config.benchmark_shots,
-            "pairs": {side: len(samples) for side, samples in plan.sides.items()},
-            "pairs_left_out": plan.left_out,
-        },
-        "modalities": list(config.modality_set) if config.chosen.sides else [],
-        "seed": config.seed,
-        "system_prompt": system_prompt,
-        "versions": card.versions(),
-        "training": training,
-    }

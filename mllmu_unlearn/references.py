@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def check(config: "UnlearnConfig | FinetuneConfig") -> None:
     """Raise UserError if the flags ask for a reference that the method cannot use."""
-    for side, what in _wanted(config.chosen, config.protocol == "official").items():
+    wanted = _wanted(config.chosen, config.protocol == "official")
+    if config.reference_model and not wanted:
+        raise UserError(f"method '{config.method}' asks no reference; leave out --reference_model.")
+    for side, what in wanted.items():
         cached = _is_cached(what, config)
         if config.reference == "cached" and not cached:
             raise UserError(f"method '{config.method}' needs the reference's {what} on {side}; use --reference live.")

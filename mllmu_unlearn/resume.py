@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import plan
+from mllmu_unlearn import provenance
 from mllmu_unlearn.checkpoints import checkpoints
 from mllmu_unlearn.folders import remove
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
+    from mllmu_unlearn.plan import Plan
 
 STAMP = "run.json"
 
 
-def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: plan.Plan, work: Path) -> Path | None:
+def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> Path | None:
     """The checkpoint to go on from; None for a new run, which clears away what an older one left."""
-    stamp, wanted = work / STAMP, plan.identity(config, planned)
+    stamp, wanted = work / STAMP, provenance.identity(config, planned)
     found = [folder for _, folder in checkpoints(work)]
     if not config.resume_from_checkpoint:
         if config.should_save:

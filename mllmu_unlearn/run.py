@@ -12,7 +12,7 @@ from transformers import set_seed
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, asking, card, features, models, plan, references, suffix
+from mllmu_unlearn import adapters, asking, card, features, models, plan, provenance, references, suffix
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.context import Context
@@ -57,6 +57,7 @@ def _run(config: Config) -> Path:
     if config.dry_run:
         print(describe(config, planned))
         return out
+    config.check_trackers()
     if planned.left_out and config.process_index == 0:
         print(f"mllmu: {planned.left_out} training pairs without question or answer are left out")
     if config.kind == "prompt":
@@ -64,10 +65,10 @@ def _run(config: Config) -> Path:
     else:
         work = checkpoints_of(out)
         resume = resume_from(config, planned, work)
-        with explained(work):
+        with explained(work, main=config.should_save):
             _train(config, planned, out, work, resume)
     if config.process_index == 0:
-        record = plan.record(config, planned, {}, None)
+        record = provenance.record(config, planned, {}, None)
         whom = " on the people of --forget_ids" if config.people_ids else ""
         print("\n    ".join([f"mllmu: {out} is finished; to evaluate it{whom}:", *asking.commands(record, str(out))]))
     return out
@@ -82,7 +83,9 @@ def sources(config: Config) -> dict[str, str | None]:
 def _check_replacing(config: Config, planned: Plan, out: Path) -> None:
     if config.process_index == 0 and (out / MARK).is_file():
         if not config.overwrite_output_dir:
-            check_replacing(out, plan.record(config, planned, {}, None), "add --overwrite_output_dir to replace it")
+            check_replacing(
+                out, provenance.record(config, planned, {}, None), "add --overwrite_output_dir to replace it"
+            )
         print(f"mllmu: the finished result in {out} will be replaced")
 
 
@@ -176,7 +179,7 @@ def _save(trainer: MethodTrainer, config: Config, planned: Plan, out: Path, summ
 def _write_card(
     config: Config, planned: Plan, folder: Path, name: str, summary: dict, system_prompt: str | None = None
 ) -> None:
-    card.write(folder, plan.record(config, planned, summary, system_prompt), name=name)
+    card.write(folder, provenance.record(config, planned, summary, system_prompt), name=name)
 
 
 def _summary(trainer: MethodTrainer, seconds: float, trained: int) -> dict[str, Any]:

@@ -199,6 +199,10 @@ class MethodTrainer(Trainer):
             if self.args.should_save:
                 torch.save(self.method.state_dict(), stage / name / STATE_FILE)
                 require_finite_weights(stage / name)
+        except BaseException:
+            if self.args.should_save:
+                shutil.rmtree(stage, ignore_errors=True)  # on a full disk it is what fills it
+            raise
         finally:
             self.args.output_dir = str(final)
         self.accelerator.wait_for_everyone()

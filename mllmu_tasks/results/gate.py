@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mllmu_tasks.benchmark import DEFAULT_RATIO, Leaf, Split
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.results import other_benchmarks
+from mllmu_tasks.results import other_benchmarks, whom
 from mllmu_tasks.results.contrast import Contrast, Kind, Reported, contrast, holm
 from mllmu_tasks.results.outcomes import Gate, Outcome, Reason, Verdict
 from mllmu_tasks.results.policy import Policy
@@ -210,7 +210,7 @@ def _urgency(outcome: Outcome) -> tuple:
 
 
 def _notes(results: Side, sides: dict[str, Side]) -> list[str]:
-    notes = []
+    notes = whom.notes(results)
     backends = {role: sorted({run.model for run in side.runs}) for role, side in sides.items()}
     for role, names in backends.items():
         if names != backends["results"]:

@@ -1,6 +1,6 @@
 """`mllmu methods`: what there is to unlearn with, and what each method does."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated
 
 import typer
@@ -44,7 +44,9 @@ def _describe(name: str) -> None:
         lines.append(f"defaults   learning rate {method.learning_rate:g}, {method.epochs:g} epochs")
     lines.append(f"official   {'--protocol official' if method.official else 'not in the code of the benchmark'}")
     for option in fields(method):
-        lines.append(f"--{option.name} {option.default}\n    {option.metadata['help']}")
+        default = "" if option.default is MISSING else f" {option.default}"
+        about = option.metadata.get("help", "undescribed; `hyper(default, help, source)` says what it does")
+        lines.append(f"--{option.name}{default}\n    {about}")
     print("\n".join(lines))
 
 

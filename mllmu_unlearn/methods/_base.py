@@ -175,6 +175,18 @@ class Method:
         if state:
             raise ValueError(f"{self.name} has no state, the checkpoint has {sorted(state)}")
 
+    def above_zero(self, *names: str) -> None:
+        """Raises UserError if one of these hyper-parameters is 0 or less; for `__post_init__`."""
+        for name in names:
+            if getattr(self, name) <= 0:
+                raise UserError(f"--{name} is {getattr(self, name):g}; it must be above 0.")
+
+    def not_negative(self, *names: str) -> None:
+        """Raises UserError if one of these hyper-parameters is below 0; for `__post_init__`."""
+        for name in names:
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name} is {getattr(self, name):g}; it must be 0 or more.")
+
     @classmethod
     def hyper_parameters(cls) -> tuple[str, ...]:
         return tuple(f.name for f in fields(cls))

@@ -9,6 +9,9 @@ from mllmu_unlearn import adapters, models, saliency
 from mllmu_unlearn.methods._base import Method, hyper
 
 MODULES = ("language", "vision", "both")
+MODALITIES = ("image", "text")
+SIZE = 4
+"""Samples in a batch whose gradient is taken: as in MMUnlearner's code, whose squares depend on it."""
 
 
 @dataclass
@@ -23,6 +26,7 @@ class MaskedMethod(Method):
     def __post_init__(self):
         self.carrier = self.carrier or self.carriers[0]
         self.one_of(modules=MODULES, carrier=self.carriers)
+        self.not_negative("at_most")
         self.kind = self.carrier
 
     def one_of(self, **known: Collection[str]) -> None:
@@ -35,8 +39,12 @@ class MaskedMethod(Method):
         return adapters.of_part(model, self.modules)
 
     def batches(self, context, side):
-        """Of one modality each, as large as in MMUnlearner's code (squares depend on it), whatever the processes."""
-        return chain.from_iterable(context.batches(side, 4, which, self.at_most) for which in ("image", "text"))
+        """Of SIZE samples of one modality each, whatever the processes."""
+        return chain.from_iterable(context.batches(side, SIZE, which, self.at_most) for which in MODALITIES)
+
+    def batch_count(self, context, side):
+        """How many `batches` yields, without preparing any."""
+        return sum(-(-len(context.indices(side, which, self.at_most)) // SIZE) for which in MODALITIES)
 
     def weights(self, context) -> list[str]:
         """Names of the weights that compete for the mask; the model is where gradients are wanted."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.strict_yaml import read_text
 from mllmu_unlearn.data import Sample
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -37,10 +38,7 @@ def alternates(forget: Sequence[Sample], file: str | None) -> list[Sample]:
     if not file:
         raise UserError('altpo needs --alternates FILE: JSON lines {"person": "009", "question": ..., "answer": ...}.')
     path = Path(file) if Path(file).exists() else RECIPES / Path(file).name
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read the alternates '{file}': {error.strerror}.") from error
+    lines = read_text(path, f"the file of alternates '{file}'").split("\n")
     known = dict(_pair(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip())
     made = []
     for sample in forget:

@@ -31,6 +31,8 @@ class MANU(Method):
             raise UserError(f"--percent is {self.percent:g}; it must be above 0 and below 100.")
         if self.ranking not in ("tower", "layer"):
             raise UserError(f"--ranking '{self.ranking}' is unknown.{did_you_mean(self.ranking, ('tower', 'layer'))}")
+        self.not_negative("at_most")
+        self.above_zero("epsilon")
         self.parts = neurons.parts(self.towers)
 
     def places(self, model, config):

@@ -61,7 +61,7 @@ class MMUnlearner(MaskedMethod):
     def add_text(self, context, model, kept, names):
         """Of the language part: the mean over the batches of retain and of the text about everyone."""
         text = saliency.fisher(model, names, self.batches(context, "biographies"))
-        one, other = (sum(1 for _ in self.batches(context, side)) for side in ("retain", "biographies"))
+        one, other = (self.batch_count(context, side) for side in ("retain", "biographies"))
         for name, value in text.items():
             kept[name].mul_(one).add_(value, alpha=other).div_(one + other)
 

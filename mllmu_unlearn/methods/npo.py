@@ -22,6 +22,9 @@ class NPO(Method):
     gamma: float = hyper(1.0, "Weight of the forget term.", "open-unlearning NPO")
     alpha: float = hyper(1.0, "Weight of the retain term.", "open-unlearning NPO")
 
+    def __post_init__(self):
+        self.above_zero("beta")
+
     def references(self):
         return {"forget": "logprobs"}
 

@@ -14,7 +14,10 @@ class RMU(Method):
     """Run through LoRA; the original trains weights of three layers. The direction is drawn from the run's seed."""
 
     title = "Representation misdirection for unlearning"
-    formula = "gamma |h(forget) - steering u|^2 + alpha |h(retain) - h_ref(retain)|^2, u a random unit vector"
+    formula = (
+        "gamma mean (h(forget) - steering u)^2 + alpha mean (h(retain) - h_ref(retain))^2, u a random unit vector, "
+        "means over features and answer tokens"
+    )
     paper = "arXiv 2403.03218"
     learning_rate = 1e-4
 

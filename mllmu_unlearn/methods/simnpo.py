@@ -22,6 +22,9 @@ class SimNPO(Method):
     gamma: float = hyper(0.125, "Weight of the forget term.", "open-unlearning SimNPO")
     alpha: float = hyper(1.0, "Weight of the retain term.", "open-unlearning SimNPO")
 
+    def __post_init__(self):
+        self.above_zero("beta")
+
     def forget(self, side):
         values = losses.simnpo(side.sequence_logprobs, side.scored.sum(-1), self.beta, self.delta)
         return self.gamma * side.sequence_mean(values)

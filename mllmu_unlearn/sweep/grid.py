@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.strict_yaml import load, read_text
 from mllmu_unlearn import methods
 
 KEYS = ("base", "grid", "references", "evaluate")
@@ -66,12 +67,7 @@ class Sweep:
 
 def read(file: Path) -> Sweep:
     """Raises UserError for anything that is not as described above; flags are checked later, cell by cell."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the sweep '{file}': {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    content = _content(file, "the sweep")
     if not isinstance(content, dict) or not content.get("grid"):
         raise UserError(f"'{file}' has no `grid:`; docs/sweeps.md shows what a sweep looks like.")
     _only(content, KEYS, file, "")
@@ -95,9 +91,24 @@ def read(file: Path) -> Sweep:
     if content.get("evaluate") is not None:
         given = _mapping(content["evaluate"], file, "evaluate")
         _only(given, [f.name for f in fields(Evaluation)], file, "evaluate.")
-        evaluation = Evaluation(**given)
+        evaluation = _evaluation(given, file)
     references = {str(name): _model(str(model)) for name, model in references.items()}
     return Sweep(file.stem, _named_apart(cells, references), references, evaluation, tuple(left_out))
+
+
+def _content(file: Path, what: str) -> Any:
+    return load(read_text(file, f"{what} '{file}'"), f"{what} '{file}'")
+
+
+def _evaluation(given: Mapping[str, Any], file: Path) -> Evaluation:
+    """A list of tasks is as good as a text with commas; everything else is one value."""
+    given = {key: value for key, value in given.items() if value is not None}
+    if isinstance(given.get("tasks"), list):
+        given["tasks"] = ",".join(map(str, given["tasks"]))
+    for key, value in given.items():
+        if not isinstance(value, int | str if key == "batch_size" else str):
+            raise UserError(f"`evaluate.{key}` of '{file}' is {value!r}; it takes one text, as lmms-eval's flag does.")
+    return Evaluation(**given)
 
 
 def text_of(cell: Cell) -> str:
@@ -123,7 +134,7 @@ def _cell(base: Mapping[str, Any], place: dict[str, Any], file: Path) -> Cell | 
         path = _recipe(str(recipe).format(method=methods.get(named).name if named else ""), file)
         if path is None:
             return None
-        found = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), path, "")
+        found = _mapping(_content(path, "the recipe"), path, "")
     flags = {str(k).replace("-", "_"): v for k, v in {**found, **flags}.items()}
     if "method" not in flags:
         raise UserError(f"a cell of '{file}' has no method.")

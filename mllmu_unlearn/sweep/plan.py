@@ -114,9 +114,11 @@ def _parsed(cell: Cell, layout: Layout, dry_run: bool) -> UnlearnConfig:
 
 def _with_tasks(evaluation: Evaluation, configs: dict[str, UnlearnConfig]) -> Evaluation:
     ratios = {config.forget_ratio for config in configs.values()}
-    if len(ratios) > 1 and None not in ratios:
-        raise UserError(f"the cells forget different people (ratios {sorted(ratios)}); make a sweep of each.")
+    known = sorted(ratio for ratio in ratios if ratio is not None)
     tasks = evaluation.tasks
+    if len(known) > 1 or (known and None in ratios and tasks is None):
+        named = f"ratios {known}" + (" and forget_ids" if None in ratios else "")
+        raise UserError(f"the cells forget different people ({named}); make a sweep of each.")
     if tasks is None:
         if ratios == {None}:
             raise UserError(

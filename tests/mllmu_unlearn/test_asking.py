@@ -10,15 +10,24 @@ RECORD = {
     "kind": "lora",
     "base_model": {"name_or_path": "models/vanilla", "revision": None},
     "forget": {"ratio": 15, "ids": ["004", "005"]},
+    "data": {"source": "MLLMMU/MLLMU-Bench"},
 }
+SAVED = "--batch_size auto --log_samples --output_path results/npo"
 NAMED = RECORD | {"forget": {"ratio": None, "ids": ["004", "005"]}}
 
 
 def test_a_ratio_has_tasks_of_its_own():
     (line,) = asking.commands(RECORD, "adapters/npo")
-    assert (
-        line == "lmms-eval --model mllmu_hf --model_args pretrained=models/vanilla,peft=adapters/npo --tasks mllmu_15"
-    )
+    plain = "lmms-eval --model mllmu_hf --model_args pretrained=models/vanilla,peft=adapters/npo --tasks mllmu_15"
+    assert line == f"{plain} {SAVED}"
+
+
+def test_other_data_than_the_default_are_named(tmp_path):
+    for source in ("mini", "owner/copy", str(tmp_path)):
+        (line,) = asking.commands(RECORD | {"data": {"source": source}}, "adapters/npo")
+        assert line.startswith(f"MLLMU_DATA={source} lmms-eval ")
+    (line,) = asking.commands(RECORD | {"data": {"source": "local folder 'mine'"}}, "adapters/npo")  # as published
+    assert line.startswith("lmms-eval ")
 
 
 def test_named_people_need_data_first():
@@ -32,7 +41,8 @@ def test_named_people_need_data_first():
     retain_only = RECORD | {"forget": {"ratio": None, "ids": []}, "trained": {"forget_set": ["004"]}}
     assert asking.commands(retain_only, "adapters/npo") == [make, evaluate]
     everyone = RECORD | {"forget": {"ratio": None, "ids": []}, "trained": {"forget_set": []}}
-    assert [line.split()[-1] for line in asking.commands(everyone, "models/vanilla")] == ["mllmu"]
+    (line,) = asking.commands(everyone, "models/vanilla")
+    assert " --tasks mllmu --batch_size" in line
 
 
 def test_a_place_with_a_space_stays_one_word():

@@ -116,6 +116,15 @@ def test_a_whole_number_is_a_float_and_a_float_no_whole_number():
     assert repr(made["beta"]) == "1.0"
 
 
+def test_a_hyper_parameter_without_default_has_a_type_too():
+    pdu = methods.get("pdu")
+    assert checked_hyper_parameters(pdu, {"epsilon": 1}) == {"epsilon": 1.0}
+    assert checked_hyper_parameters(pdu, {"epsilon": None}) == {"epsilon": None}
+    for wrong in ("x", float("nan")):
+        with pytest.raises(UserError, match=r"epsilon of method 'pdu' is .*; it must be of type float"):
+            checked_hyper_parameters(pdu, {"epsilon": wrong})
+
+
 def test_hyper_parameters_as_json():
     assert unlearn("--hyper_parameters", json.dumps({"beta": 2.0}), "--gamma", "3").hyper_parameters == {
         "beta": 2.0,
@@ -129,6 +138,18 @@ def test_ids_from_a_file(tmp_path):
     file.write_text("009, 032\n073\n009\n")
     config = parse(UnlearnConfig, [*BASE, "--method", "npo", "--forget_ids", str(file)])
     assert config.people_ids == ("009", "032", "073")
+
+
+def test_people_on_the_command_line_take_the_place_of_those_of_a_recipe(tmp_path):
+    recipe = write(tmp_path, "method: npo\nforget_ratio: 15\n")
+    config = parse(UnlearnConfig, [*BASE, "--config", recipe, "--forget-ids", "009"])
+    assert (config.people_ids, config.forget_ratio) == (("009",), None)
+    assert parse(UnlearnConfig, [*BASE, "--config", recipe]).forget_ratio == 15
+    recipe = write(tmp_path, "method: npo\nforget_ids: ['009']\n")
+    config = parse(UnlearnConfig, [*BASE, "--config", recipe, "--forget_ratio=5"])
+    assert (config.people_ids, config.forget_ratio) == ((), 5)
+    with pytest.raises(UserError, match="not both"):
+        parse(UnlearnConfig, [*BASE, "--method", "npo", "--forget_ids", "009", "--forget_ratio", "5"])
 
 
 @pytest.mark.parametrize(
@@ -183,6 +204,10 @@ def test_bad_yaml(tmp_path, text, message):
         (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0"),
         (["--weight_decay", "-0.1"], "weight_decay is -0.1"),
         (["--cache_gb", "-1"], "cache_gb is -1.0"),
+        (["--num_processes", "0", "--accelerate_config", "ddp"], "num_processes is 0; it must be a number, 1 or more"),
+        (["--seed", "-1"], "seed is -1; it must be a number, 0 or more"),
+        (["--data_seed", "-1"], "data_seed is -1"),
+        (["--report_to", "tensorbord"], "Did you mean 'tensorboard'"),
         (["--push_to_hub"], "push_to_hub"),
         (["stray"], "'stray'"),
         (["--save_strategy", "never"], "never"),
@@ -203,6 +228,12 @@ def test_bad_flags(flags, message):
         ([*BASE, "--method", "npoo", "--forget_ratio", "5"], "Did you mean 'npo'"),
         ([*BASE, "--method", "prompting", "--protocol", "official", "--forget_ratio", "5"], "official code"),
         ([*BASE, "--method", "grad_diff", "--forget_ratio", "5", "--beta", "1"], "no beta; .*npo.* have"),
+        ([*BASE, "--method", "npo", "--forget_ratio", "5", "--beta", "0"], "--beta is 0; it must be above 0"),
+        ([*BASE, "--method", "simnpo", "--forget_ratio", "5", "--beta", "-1"], "--beta is -1; it must be above 0"),
+        ([*BASE, "--method", "dpo", "--forget_ratio", "5", "--beta", "0"], "--beta is 0; it must be above 0"),
+        ([*BASE, "--method", "manu", "--forget_ratio", "5", "--at_most", "-1"], "--at_most is -1; .* 0 or more"),
+        ([*BASE, "--method", "salun", "--forget_ratio", "5", "--at_most", "-1"], "--at_most is -1; .* 0 or more"),
+        ([*BASE, "--method", "altpo", "--forget_ratio", "5", "--refusal_seed", "1"], "no refusal_seed; dpo, idk"),
     ],
 )
 def test_incomplete_or_mismatched(flags, message):

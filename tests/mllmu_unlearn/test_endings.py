@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -94,6 +95,52 @@ def test_a_bound_needs_its_side():
     with pytest.raises(UserError, match="no forget answers"):
         parse(FinetuneConfig, [*base[:4], "--stop_forget_loss_above", "2"])
     assert parse(UnlearnConfig, [*base, "--method", "npo", "--stop_retain_loss_above", "2"]).bounds == {"retain": 2.0}
+
+
+FULL = [  # as torch and safetensors say it
+    ("torch.save", RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 738176 vs 738068")),
+    ("peft.peft_model.safe_save_file", SafetensorError("Error while serializing: I/O error: No space left on device")),
+]
+
+
+@pytest.mark.parametrize(("writes", "error"), FULL)
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_full_disk_gives_advice_and_leaves_nothing_unfinished(unlearn, tmp_path, monkeypatch, writes, error, kept):
+    """kept: how many checkpoints are whole when the disk is full."""
+    save, done = MethodTrainer._save_checkpoint, []
+
+    def fail(*args, **kwargs):
+        raise error
+
+    def once(trainer, *args):
+        if len(done) == kept:
+            monkeypatch.setattr(writes, fail)
+        done.append(save(trainer, *args))
+
+    monkeypatch.setattr(MethodTrainer, "_save_checkpoint", once)
+    with pytest.raises(UserError, match=f"the disk has room.*{'checkpoint-1' if kept else 'again.$'}"):
+        unlearn("gradient_ascent", "--save_strategy", "steps", "--save_steps", "1")
+    left = sorted(path.name for path in tmp_path.rglob("*") if "out" in path.name or "staging" in path.name)
+    assert left == (["out.checkpoints"] if kept else [])
+
+
+def test_a_mistake_that_the_model_shows_leaves_nothing_behind(unlearn, tmp_path):
+    with pytest.raises(UserError, match="fits 0 modules"):
+        unlearn("rmu", "--layer", "absent")
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("smfa", ["--stop_retain_loss_above", "2"]),  # its batches hold other sides
+        ("manu", ["--stop_forget_loss_above", "2"]),  # nothing is trained
+        ("npo", ["--protocol", "official", "--stop_retain_loss_above", "2"]),  # forgets only
+    ],
+)
+def test_a_bound_that_would_never_stop_anything_is_refused(unlearn, method, more):
+    with pytest.raises(UserError, match=f"{method} has no (retain|forget) answers in its batches"):
+        unlearn(method, *more)
 
 
 def test_bounds_ignore_logs_without_a_loss():

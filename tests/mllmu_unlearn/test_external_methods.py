@@ -111,3 +111,9 @@ def test_a_package_brings_a_method_by_an_entry_point(folder, monkeypatch):
         with pytest.raises(UserError, match=message):
             methods.get(name)
     sys.modules.pop("capped_ascent")
+
+
+def test_a_plain_field_is_described_as_such(folder):
+    plain = re.sub(r"hyper\(4\.0.*?\)", "4.0", block("python"))
+    (folder / "plain_field.py").write_text(plain)
+    assert "--cap 4.0\n    undescribed" in mllmu("methods", "plain_field.py:CappedAscent")

@@ -127,3 +127,13 @@ def test_a_launch_file_of_ones_own_says_how_many(bare, tmp_path):
     file.write_text("distributed_type: MULTI_GPU\nnum_processes: 3\n")
     assert "x 1 x 3" in bare("--dry_run", "--accelerate_config", str(file))
     assert "x 1 x 2" in bare("--dry_run", "--accelerate_config", str(file), "--num_processes", "2")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"- a\n", "holds no `key: value`"), (b"{a", "YAML"), (b"\xff", "UTF-8")]
+)
+def test_a_file_that_is_no_launch_file(tmp_path, content, message):
+    file = tmp_path / "own.yaml"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        launch.command(str(file), 2, *RUN[:1], RUN[1:])

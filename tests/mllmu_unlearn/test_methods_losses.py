@@ -265,8 +265,11 @@ def test_alternates_come_from_the_file(tmp_path):
     file.write_text("[1]\n")
     with pytest.raises(UserError, match="line 1: wanted person, question and answer"):
         get("altpo")(alternates=str(file)).extra_sides(forget)
-    with pytest.raises(UserError, match="cannot read the alternates"):
+    with pytest.raises(UserError, match=r"alternates .*none' cannot be read"):
         get("altpo")(alternates=str(tmp_path / "none")).extra_sides(forget)
+    file.write_bytes(b"PAR1\x15\x80\xff")
+    with pytest.raises(UserError, match=r"alternates .* is no text in UTF-8"):
+        get("altpo")(alternates=str(file)).extra_sides(forget)
 
 
 def test_a_task_vector_is_negated_exactly():

@@ -84,6 +84,11 @@ def test_the_record_is_complete(flags, checkpoint, data):
     record = record_of(out)
     assert (record["format"], record["kind"], record["method"], record["protocol"]) == (1, "lora", "npo", "paper")
     assert {"beta": 0.3, "gamma": 1.0, "alpha": 1.0, "lora_r": 2}.items() <= record["hyper_parameters"].items()
+    steps = {"gradient_accumulation_steps": 1, "processes": 1, "max_grad_norm": 1.0, "lr_scheduler_type": "linear"}
+    steps |= {"dtype": "auto", "train_sampling_strategy": "group_by_length"}
+    assert record["hyper_parameters"]["optim"].startswith("adamw_torch")
+    assert steps.items() <= record["hyper_parameters"].items()
+    assert record["hyper_parameters"]["per_device_train_batch_size"] >= 1
     assert record["base_model"]["name_or_path"] == str(checkpoint.resolve())
     assert record["base_model"]["fingerprint"]
     assert record["forget"] == {"ratio": 5, "ids": FORGET}
@@ -258,7 +263,12 @@ def test_a_checkpoint_of_another_run_is_refused(flags, tmp_path, monkeypatch, ca
     with pytest.raises(UserError, match="no complete checkpoint"):
         unlearn(flags, "npo", *STEPS, "--resume_from_checkpoint", str(tmp_path))
     other = {"dtype": "bfloat16", "lr_scheduler_type": "cosine", "optim": "sgd", "weight_decay": "0.5"}
-    other |= {"max_grad_norm": "0.5", "reference_model": flags()[flags().index("--model_name_or_path") + 1]}
+    other |= {
+        "data_seed": "5",
+        "warmup_steps": "2",
+        "max_grad_norm": "0.5",
+        "reference_model": flags()[flags().index("--model_name_or_path") + 1],
+    }
     for name, value in other.items():
         with pytest.raises(UserError, match=f"another run \\({name} differ"):
             unlearn(flags, "npo", *STEPS, f"--{name}", value, "--resume_from_checkpoint")
@@ -338,6 +348,7 @@ def test_another_reference_model(flags, tmp_path, checkpoint):
     [
         (("--reference", "cached"), "--reference live"),
         (("--reference_model", "x"), "only serves cached"),
+        (("--report_to", "neptune"), "neptune needs its package"),
         (("--model_name_or_path", "no/such-model"), "no/such-model"),
         (("--data", "nowhere"), "nowhere"),
         (("--forget_ratio", "10"), "forget_10"),
@@ -347,6 +358,12 @@ def test_another_reference_model(flags, tmp_path, checkpoint):
 def test_user_errors(flags, more, message):
     with pytest.raises(UserError, match=message):
         unlearn(flags, "kl_min", *more)
+
+
+def test_a_reference_model_needs_a_method_that_asks_it(flags, tmp_path):
+    with pytest.raises(UserError, match="'grad_diff' asks no reference"):
+        unlearn(flags, "grad_diff", "--reference_model", "x")
+    assert list(tmp_path.glob("out*")) == []
 
 
 def test_an_adapter_is_no_base_model(flags):

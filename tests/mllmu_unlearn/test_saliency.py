@@ -17,6 +17,7 @@ from mllmu_unlearn.config import UnlearnConfig, parse
 from mllmu_unlearn.context import Context
 from mllmu_unlearn.export import link, merge
 from mllmu_unlearn.methods import get
+from mllmu_unlearn.methods._masked import MaskedMethod
 from mllmu_unlearn.methods.smfa import sculpted
 from mllmu_unlearn.trainer import MethodTrainer
 
@@ -235,6 +236,13 @@ def test_text_about_everyone_is_kept_if_only_images_are_forgotten(unlearn, monke
         return batches(self, side, *args, **kwargs)
 
     monkeypatch.setattr(Context, "batches", remember)
+    count = MaskedMethod.batch_count
+
+    def checked(self, context, side):
+        assert count(self, context, side) == sum(1 for _ in self.batches(context, side))
+        return count(self, context, side)
+
+    monkeypatch.setattr(MaskedMethod, "batch_count", checked)
     unlearn("mmunlearner", "--max_steps", "1", "--modalities", modalities)
     assert ("biographies" in asked) == (modalities == "image")
 

@@ -112,7 +112,9 @@ def test_a_result_of_a_ratio_needs_no_data_of_its_own(mllmu, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     out = forget(mllmu, "--forget_ratio", "15", "--output_dir", "some")
     assert "data request" not in out
-    assert out.rstrip().endswith("--tasks mllmu_15")
+    line = out.splitlines()[-1]
+    assert line.strip().startswith("MLLMU_DATA=mini lmms-eval ")
+    assert line.endswith("--tasks mllmu_15 --batch_size auto --log_samples --output_path results/some")
     code, _, err = mllmu("data", "request", "--adapter", "some", "--out", "requests/some")
     assert code == 2
     assert "--tasks mllmu_15" in err

@@ -79,7 +79,10 @@ def test_cells_that_would_share_a_name_are_kept_apart(sweep):
     ("text", "message"),
     [
         ("base: {}", "no `grid:`"),
-        ("[1", "is no YAML"),
+        ("[1", "is no valid YAML"),
+        ("{grid: {method: npo}, grid: {method: dpo}}", "'grid' is there twice"),
+        ("{grid: {method: npo}, evaluate: {tasks: {mllmu: 1}}}", "`evaluate.tasks` .* takes one text"),
+        ("{grid: {method: npo}, evaluate: {model_args: [a, b]}}", "`evaluate.model_args` .* takes one text"),
         ("{grid: {method: npo}, evalute: {}}", "'evalute' .*Did you mean 'evaluate'"),
         ("{grid: {method: npo}, evaluate: {task: mllmu}}", "'evaluate.task' .*Did you mean 'tasks'"),
         ("grid: {beta: 1}", "has no method"),
@@ -93,6 +96,17 @@ def test_cells_that_would_share_a_name_are_kept_apart(sweep):
 def test_what_is_wrong_is_said(sweep, text, message):
     with pytest.raises(UserError, match=message):
         sweep(text)
+
+
+def test_tasks_may_be_a_list(sweep):
+    made = sweep("{grid: {method: npo}, evaluate: {tasks: [mllmu_forget, mllmu_retain], model: null}}")
+    assert made.evaluation == Evaluation("mllmu_forget,mllmu_retain")
+
+
+def test_a_broken_recipe_is_named(sweep, tmp_path):
+    (tmp_path / "mine.yaml").write_text("method: [npo\n")
+    with pytest.raises(UserError, match=r"the recipe '.*mine\.yaml' is no valid YAML"):
+        sweep("{base: {recipe: mine.yaml}, grid: {seed: 1}}")
 
 
 def test_the_shipped_sweep_takes_every_method_that_has_a_mini_recipe():

@@ -85,6 +85,11 @@ def test_a_dry_run_takes_flags_of_another_machine(sweep, monkeypatch):
         ({"method": "npo", "lora_rr": 1}, {}, "cell npo-lora_rr-1: .*Did you mean 'lora_r'"),
         ({"method": "npo", "data": ["mini", "other"]}, {}, "different data"),
         ({"method": "npo", "forget_ratio": [5, 15]}, {"evaluate": {"batch_size": 1}}, "different people"),
+        (
+            [{"method": "npo"}, {"method": "npo", "forget_ratio": None, "forget_ids": "009"}],
+            {"evaluate": {"batch_size": 1}},
+            r"different people \(ratios \[15\] and forget_ids\)",
+        ),
         ({"method": "npo", "model_name_or_path": "no/model"}, {}, "no/model"),
         (
             {"method": "npo", "forget_ratio": None, "forget_ids": "009"},
