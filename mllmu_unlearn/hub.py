@@ -13,6 +13,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.adapter import read_record
 from mllmu_tasks.results.comparable import differences
 from mllmu_tasks.results.runs import Run, load_runs
 from mllmu_tasks.results.table import Cell, cells, render
@@ -93,7 +94,7 @@ def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
 def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_model: str | None) -> None:
     if not (adapter / MARK).is_file():
         raise UserError(f"'{adapter}' has no {MARK}; only folders that mllmu wrote can be pushed.")
-    record = yaml.safe_load((adapter / MARK).read_text(encoding="utf-8"))
+    record = read_record(adapter)
     _require_own(runs, adapter, record["kind"])
     base = base_model or record["base_model"]["name_or_path"]
     if Path(base).is_absolute():

@@ -1,12 +1,14 @@
 """What a run is, in plain facts: those that a checkpoint must share to be continued, and those of unlearning.yaml."""
 
+import json
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mllmu_tasks.models.adapter import weights_fingerprint
+from mllmu_tasks.models.journal import digest
 from mllmu_unlearn import card
-from mllmu_unlearn.data import People
+from mllmu_unlearn.data import People, Sample
 from mllmu_unlearn.methods import code
 from mllmu_unlearn.plan import Plan, trained_on
 
@@ -29,7 +31,7 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
         "hyper_parameters": config.hyper_parameters,
         "model": plan.fingerprint,
         "data": plan.data_hash,
-        "samples": {side: len(samples) for side, samples in plan.sides.items()},
+        "samples": {side: digest(map(_words, samples)) for side, samples in plan.sides.items()},
         "forget": list(plan.people.forget),
         "seed": config.seed,
         "data_seed": config.data_seed,
@@ -49,6 +51,11 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
     }
+
+
+def _words(sample: Sample) -> str:
+    """Of alternates too, whose file may change under its name."""
+    return json.dumps([sample.person, [[turn.question, turn.answer] for turn in sample.turns], sample.learnt])
 
 
 def record(

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import provenance
@@ -38,11 +38,19 @@ def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work:
             raise UserError(f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one.")
     if not found:
         raise UserError(f"there is no complete checkpoint in {work}; leave out --resume_from_checkpoint.")
-    before = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
+    before = _stamped(stamp)
     differ = sorted(key for key in wanted if before.get(key) != wanted[key])
     if differ:
         raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
     return found[-1]
+
+
+def _stamped(stamp: Path) -> dict[str, Any]:
+    """What the run of the checkpoints was; {} if that is not noted. Raises UserError if the note is damaged."""
+    try:
+        return dict(json.loads(stamp.read_text(encoding="utf-8"))) if stamp.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise UserError(f"'{stamp}' is damaged; leave out --resume_from_checkpoint to start anew.") from error
 
 
 def clear(work: Path) -> None:

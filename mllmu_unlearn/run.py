@@ -53,18 +53,20 @@ def _run(config: Config) -> Path:
     planned = plan.make(config, open_source(config.data))
     if planned.sides and models.model_settings(config).model_type == suffix.MODEL_TYPE:
         suffix.check(config, planned.sides)
-    _check_replacing(config, planned, out)
+    replaces = _replaces(config, planned, out)
     if config.dry_run:
         print(describe(config, planned))
         return out
     config.check_trackers()
     if planned.left_out and config.process_index == 0:
         print(f"mllmu: {planned.left_out} training pairs without question or answer are left out")
+    work = checkpoints_of(out)
+    resume = None if config.kind == "prompt" else resume_from(config, planned, work)
+    if replaces:
+        print(f"mllmu: the finished result in {out} will be replaced")
     if config.kind == "prompt":
         _write_prompt(config, planned, out)
     else:
-        work = checkpoints_of(out)
-        resume = resume_from(config, planned, work)
         with explained(work, main=config.should_save):
             _train(config, planned, out, work, resume)
     if config.process_index == 0:
@@ -80,13 +82,13 @@ def sources(config: Config) -> dict[str, str | None]:
     return {f"--{name}": getattr(config, name) for name in names}
 
 
-def _check_replacing(config: Config, planned: Plan, out: Path) -> None:
-    if config.process_index == 0 and (out / MARK).is_file():
-        if not config.overwrite_output_dir:
-            check_replacing(
-                out, provenance.record(config, planned, {}, None), "add --overwrite_output_dir to replace it"
-            )
-        print(f"mllmu: the finished result in {out} will be replaced")
+def _replaces(config: Config, planned: Plan, out: Path) -> bool:
+    """Whether a finished result is there (first process only). Raises UserError if it must stay."""
+    if config.process_index != 0 or not (out / MARK).is_file():
+        return False
+    if not config.overwrite_output_dir:
+        check_replacing(out, provenance.record(config, planned, {}, None), "add --overwrite_output_dir to replace it")
+    return True
 
 
 def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:

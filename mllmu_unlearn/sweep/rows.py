@@ -69,13 +69,15 @@ def mean_of_tasks(scored: Iterable[tuple[Task, str, float]]) -> Estimate:
 
 
 def verdict(run: Run, vanilla: Run) -> str:
-    """`ok`, or what is wrong: forget down by no more than the fall's own standard error, a task on retain below half
-    of vanilla.
+    """`ok`, or what is wrong: forget down by no more than the fall's own standard error (which one person alone does
+    not have), a task on retain below half of vanilla.
     """
     wrong = []
     down = fall(run, vanilla)
     if down is not None and down.mean <= (down.stderr or 0.0):
         wrong.append("does not forget")
+    elif down is not None and down.stderr is None:
+        wrong.append("falls, by an unknown error")
     kept, known = retained(run), retained(vanilla)
     lost = [task for task in Task if task in kept and task in known and kept[task] < DESTROYED * known[task]]
     if lost:

@@ -19,6 +19,7 @@ from mllmu_tasks.source import open_source
 from mllmu_unlearn import card, methods, models, plan, run
 from mllmu_unlearn.checkpoints import checkpoints
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
+from mllmu_unlearn.data import TrainingSet
 from mllmu_unlearn.export import merge
 from mllmu_unlearn.methods import _base
 from mllmu_unlearn.trainer import MethodTrainer
@@ -272,9 +273,33 @@ def test_a_checkpoint_of_another_run_is_refused(flags, tmp_path, monkeypatch, ca
     for name, value in other.items():
         with pytest.raises(UserError, match=f"another run \\({name} differ"):
             unlearn(flags, "npo", *STEPS, f"--{name}", value, "--resume_from_checkpoint")
+    stamp = tmp_path / "out.checkpoints" / "run.json"
+    whole = stamp.read_text()
+    stamp.write_text(whole[:20])
+    with pytest.raises(UserError, match="is damaged; leave out"):
+        unlearn(flags, "npo", *STEPS, "--resume_from_checkpoint")
+    stamp.write_text(whole)
     unlearn(flags, "npo", "--keep_checkpoints", *STEPS)
     assert "starting anew; removed 1 checkpoints" in capsys.readouterr().out
     assert [step for step, _ in checkpoints(tmp_path / "out.checkpoints")] == [4]
+
+
+def test_alternates_that_changed_under_their_name_make_another_run(flags, data, tmp_path, monkeypatch):
+    file, everyone = tmp_path / "alternates.jsonl", TrainingSet(open_source(str(data)), ("image", "text"))
+
+    def write(answer):
+        questions = ((s.person, s.question) for samples in everyone.by_person.values() for s in samples)
+        rows = ({"person": person, "question": asked, "answer": answer} for person, asked in questions)
+        file.write_text("\n".join(map(json.dumps, rows)))
+
+    write("In Paris.")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            unlearn(flags, "altpo", "--alternates", str(file), *STEPS)
+    write("In Rome.")
+    with pytest.raises(UserError, match=r"another run \(samples differ"):
+        unlearn(flags, "altpo", "--alternates", str(file), *STEPS, "--resume_from_checkpoint")
 
 
 def test_resuming_without_a_checkpoint(flags):

@@ -55,6 +55,12 @@ def test_verdicts(forget, retain, expected):
     assert verdict(run_of(forget=forget, retain=retain), vanilla) == expected
 
 
+def test_one_person_says_nothing_about_others():
+    vanilla = run_of(forget=(1.0,), retain=(1.0, 1.0, 1.0))
+    assert verdict(run_of(forget=(0.0,), retain=(1.0, 1.0, 1.0)), vanilla) == "falls, by an unknown error"
+    assert verdict(run_of(forget=(1.0,), retain=(1.0, 1.0, 1.0)), vanilla) == "does not forget"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
