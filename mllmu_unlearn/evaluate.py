@@ -27,6 +27,7 @@ from mllmu_tasks.models.base import shared_bases
 
 BASE = "base"
 OURS = ("--model", "--output_path", "--log_samples")
+FUNCTION = "!function"
 LONGEST_WAIT = 60000
 """Seconds that a process waits for the others' answers; lmms-eval's own."""
 
@@ -113,7 +114,7 @@ def _shared_tasks() -> Iterator[None]:
     gc.freeze()
     try:
         with (
-            patch.object(yaml, "full_load", _full_load),
+            patch.object(yaml, "full_load", _load),
             patch.object(lmms_eval.__main__, "TaskManager", _once(lmms_eval.__main__.TaskManager)),
             patch.object(lmms_eval.evaluator, "get_task_dict", _once(lmms_eval.evaluator.get_task_dict)),
         ):
@@ -122,16 +123,18 @@ def _shared_tasks() -> Iterator[None]:
         gc.unfreeze()
 
 
-class _Loader(yaml.CFullLoader if yaml.__with_libyaml__ else yaml.FullLoader):
-    """PyYAML's rules and constructors by libyaml, several times as fast; `!function` asks it for the file's name."""
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
+    """Plain YAML and lmms-eval's `!function`, which asks for the file's name; by libyaml several times as fast."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self.name = getattr(stream, "name", "<text>")
 
 
-def _full_load(stream: Any) -> Any:
-    _Loader.yaml_constructors = yaml.FullLoader.yaml_constructors  # lmms-eval goes on changing what `!function` means
+def _load(stream: Any) -> Any:
+    """In place of `yaml.full_load`. lmms-eval goes on changing what `!function` means, so it is looked up each time."""
+    if FUNCTION in yaml.FullLoader.yaml_constructors:
+        _Loader.add_constructor(FUNCTION, yaml.FullLoader.yaml_constructors[FUNCTION])
     return yaml.load(stream, _Loader)
 
 

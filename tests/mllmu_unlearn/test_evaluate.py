@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+import yaml
 from adapters import make_adapter, make_prompt_folder
 from asking import MIXED, ask
 from peft import LoraConfig, get_peft_model
@@ -15,7 +16,7 @@ from mllmu_tasks.models.adapter import read_adapter
 from mllmu_tasks.models.base import shared_bases, touches_vision
 from mllmu_tasks.models.hf import MllmuHf
 from mllmu_unlearn.cli.evaluate import parse
-from mllmu_unlearn.evaluate import _full_load, plan
+from mllmu_unlearn.evaluate import _load, plan
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,20 @@ def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
 
 
 def test_yaml_without_a_file():
-    assert _full_load(io.StringIO("a: 1")) == _full_load("a: 1") == _full_load(b"a: 1") == {"a": 1}
+    assert _load(io.StringIO("a: 1")) == _load("a: 1") == _load(b"a: 1") == {"a": 1}
+
+
+def test_task_files_are_read_by_the_safe_loader(tmp_path, monkeypatch):
+    """Of all tags only lmms-eval's own, with the meaning that it has at that moment."""
+    file = tmp_path / "task.yaml"
+    file.write_text("task: one\nscore: !function here.score\n")
+    monkeypatch.setattr(yaml.FullLoader, "yaml_constructors", dict(yaml.FullLoader.yaml_constructors))
+    for meaning in ("first", "second"):
+        yaml.FullLoader.add_constructor("!function", lambda loader, node, m=meaning: (m, loader.name, node.value))
+        with file.open("rb") as stream:
+            assert _load(stream) == {"task": "one", "score": (meaning, str(file), "here.score")}
+    with pytest.raises(yaml.constructor.ConstructorError, match="python/tuple"):
+        _load("a: !!python/tuple [1, 2]")
 
 
 def touches_vision_of(model, adapter):
