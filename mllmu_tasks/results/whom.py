@@ -13,12 +13,15 @@ NAMED = 5
 
 
 def notes(side: Side) -> list[str]:
-    """One sentence a run whose people are not those of the model's unlearning.yaml, if it lies here."""
+    """One sentence a run whose people are not those of the model's unlearning.yaml, or where that is damaged."""
     return list(dict.fromkeys(note for run in side.runs for note in _notes(run)))
 
 
 def _notes(run: Run) -> list[str]:
-    forgotten = _forgotten(run)
+    try:
+        forgotten = _forgotten(run)
+    except (UserError, OSError) as error:
+        return [f"whom '{run.name}' forgot is not known: {error}"]
     if not forgotten:
         return []
     of = {split: {s.person for s in run.samples if s.leaf.split is split} for split in (Split.FORGET, Split.RETAIN)}
@@ -32,12 +35,12 @@ def _notes(run: Run) -> list[str]:
 
 
 def _forgotten(run: Run) -> set[str]:
-    """Empty where there is no record to read: a hub id, a folder that is gone, a model that forgot nobody."""
+    """Empty where there is no record to read: a hub id, a folder that is gone, a model that forgot nobody.
+
+    Raises UserError or OSError for one that cannot be read.
+    """
     folder = Path(run.argument("peft") or run.argument("pretrained") or "-")
-    try:
-        forget = read_record(folder).get("forget") if folder.is_dir() else None
-    except (UserError, OSError):
-        return set()
+    forget = read_record(folder).get("forget") if folder.is_dir() else None
     return set(forget.get("ids") or ()) if isinstance(forget, dict) else set()
 
 

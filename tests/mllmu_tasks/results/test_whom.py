@@ -40,6 +40,12 @@ def test_without_a_record_nothing_is_noted(adapter):
     others = {"forget": "xyz", "retain": "ab"}
     for given in ("pretrained=owner/model", "pretrained=m,peft=owner/adapter", "", f"pretrained={adapter.parent}"):
         assert notes(side(given, **others)) == []
-    for text in ("[1", "forget: 3", "{}"):
+    for text in ("forget: 3", "{}"):
         (adapter / "unlearning.yaml").write_text(text)
         assert notes(side(f"peft={adapter}", **others)) == []
+
+
+def test_a_damaged_record_is_noted(adapter):
+    (adapter / "unlearning.yaml").write_text("[1")
+    (note,) = notes(side(f"peft={adapter}", forget="xyz", retain="ab"))
+    assert note.startswith("whom 'two' forgot is not known: ")
