@@ -172,7 +172,7 @@ def _write(source: Source, copied: Iterable[str], record: Mapping[str, Any], out
                 shutil.copyfile(file, stage / config / file.name)
         _write_rows(source, {p.row for p in people if p.id in named}, stage / FORGET)
         _write_rows(source, {p.row for p in people if p.id not in named}, stage / RETAIN)
-        content = {**record, "source": source.name, "mllmu": __version__, "files": _hashes(stage)}
+        content = {**record, "source": source.name, "mllmu": __version__, "files": hashes(stage)}
         (stage / MARK).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
         os.rename(stage, out)
     finally:
@@ -206,11 +206,11 @@ def _equal(folder: Path, record: Mapping[str, Any]) -> bool:
         return False
     before = load(read_text(folder / MARK, f"'{folder / MARK}'"), f"'{folder / MARK}'")
     same = isinstance(before, dict) and all(before.get(key) == value for key, value in record.items())
-    return same and before.get("files") == _hashes(folder)
+    return same and before.get("files") == hashes(folder)
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    """Path within the folder -> sha256, of everything that the tasks could read."""
+def hashes(folder: Path) -> dict[str, str]:
+    """Path within a data folder -> sha256, of everything that the tasks could read."""
     found = {}
     for file in sorted(folder.glob("*/*.parquet")):
         with file.open("rb") as content:

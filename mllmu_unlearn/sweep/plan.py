@@ -1,6 +1,7 @@
 """Cells -> stages: an `mllmu unlearn` command and an lmms-eval command each."""
 
 import hashlib
+import json
 import os
 import shlex
 import sys
@@ -12,6 +13,7 @@ from mllmu_tasks import __version__
 from mllmu_tasks.benchmark import DEFAULT_RATIO, RATIOS, Split, group_name, leaves
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import weights_fingerprint
+from mllmu_tasks.request import hashes
 from mllmu_tasks.results.runs import load_runs
 from mllmu_unlearn.config import UnlearnConfig, parse
 from mllmu_unlearn.demo.stages import Stage, write_whole
@@ -56,22 +58,25 @@ def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
     if len(data) > 1:
         raise UserError(f"the cells use different data ({', '.join(sorted(data))}); their scores cannot be compared.")
     environment = {**FIXED, "MLLMU_DATA": data.pop()}
+    asked = _content(environment["MLLMU_DATA"])
     environment |= {name: os.environ.get(name, "") for name in SETTINGS}
     evaluation = sweep.evaluation and _with_tasks(sweep.evaluation, configs)
     stages = []
     for name, model in sweep.references.items() if evaluation else ():
-        stages.append(_evaluate(evaluation, layout, name, model, "", (), weights_fingerprint(model), environment))
+        known = f"{weights_fingerprint(model)} {asked}"
+        stages.append(_evaluate(evaluation, layout, name, model, "", (), known, environment))
     for cell in sweep.cells:
         config = configs[cell.name]
         base = config.model_name_or_path
-        weights = weights_fingerprint(base, config.revision)
+        weights = f"{weights_fingerprint(base, config.revision)} {asked}"
         method = source_hash(type(config.chosen))
+        read = " ".join(map(_content, filter(None, (config.train_data, config.hyper_parameters.get("alternates")))))
         stages.append(
             Stage(
                 name=f"unlearn-{cell.name}",
                 command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *unlearn_arguments(cell, layout)),
                 output=layout.result(cell.name),
-                identity=f"{__version__} {weights} {method} {hashlib.sha256(text_of(cell).encode()).hexdigest()}",
+                identity=f"{__version__} {weights} {method} {read} {_sha256(text_of(cell))}",
                 environment=environment,
             )
         )
@@ -82,6 +87,18 @@ def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
             needs = (f"unlearn-{cell.name}",)
             stages.append(_evaluate(evaluation, layout, cell.name, model, peft, needs, weights, environment))
     return Plan(tuple(stages), configs)
+
+
+def _content(place: str) -> str:
+    """Digest of a data folder or a file, which may change under its name; "" for the hub's and the embedded data."""
+    path = Path(place)
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _sha256(json.dumps(hashes(path))) if path.is_dir() else ""
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_recipes(sweep: Sweep, layout: Layout) -> None:

@@ -1,6 +1,7 @@
 """The command: real `mllmu unlearn` and lmms-eval processes on the mini benchmark."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -8,7 +9,9 @@ from transformers import training_args
 from typer.testing import CliRunner
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.mini import data_folder
 from mllmu_unlearn.cli.main import app
+from mllmu_unlearn.sweep import grid, plan
 
 BASE = {"model_name_or_path": "mini:vanilla", "data": "mini", "forget_ratio": 15}
 
@@ -70,6 +73,30 @@ def test_finished_cells_are_kept_a_changed_one_runs_again_and_a_failed_one_is_a_
     sweep(grid("Silence")[:1])
     assert changed.exists()
     assert record.stat().st_mtime_ns == first
+
+
+def test_content_that_changes_under_its_name_runs_again(tmp_path):
+    folder, alternates, file = tmp_path / "data", tmp_path / "other.jsonl", tmp_path / "trial.yaml"
+    shutil.copytree(data_folder(), folder)
+    alternates.write_text("{}")
+    cells = [{"method": "altpo", "alternates": str(alternates)}, {"method": "npo"}]
+    content = {"base": {**BASE, "data": str(folder)}, "grid": cells, "references": {"vanilla": "mini:vanilla"}}
+    file.write_text(yaml.safe_dump({**content, "evaluate": {"tasks": "mllmu_15"}}))
+
+    def identities():
+        return [stage.identity for stage in plan.make(grid.read(file), plan.Layout(tmp_path / "out")).stages]
+
+    def changed(before, after):
+        return [one != other for one, other in zip(before, after, strict=True)]
+
+    first = identities()
+    assert identities() == first
+    alternates.write_text('{"person": "001"}')
+    second = identities()
+    assert changed(first, second) == [False, True, False, False, False]  # only the cell that reads them
+    (parquet, *_) = sorted((folder / "Full_Set").glob("*.parquet"))
+    parquet.write_bytes(parquet.read_bytes() + b"0")
+    assert all(changed(second, identities()))
 
 
 def test_a_dry_run_takes_flags_of_another_machine(sweep, monkeypatch):
