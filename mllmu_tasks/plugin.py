@@ -9,13 +9,14 @@ import functools
 import warnings
 from pathlib import Path
 
+from mllmu_tasks.shipped import shipped
+
 MARK = "_mllmu_adds_tasks"
 
 
 def task_folder() -> Path:
-    """The folder of the task YAMLs: inside the installed package, or at the top of a source checkout."""
-    installed = Path(__file__).parent / "task_yamls"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "task_yamls"
+    """The folder of the task YAMLs."""
+    return shipped("task_yamls")
 
 
 def register() -> list:

@@ -22,5 +22,6 @@ def test_the_wheel_holds_task_yamls_mini_data_and_recipes(tmp_path):
         data = [p for p in (ROOT / folder).rglob("*") if p.suffix in (".yaml", ".parquet", ".safetensors", ".json")]
         assert data
         assert {str(path.relative_to(ROOT)) for path in data} <= names
+    assert "mllmu_tasks/constraints.txt" in names
     assert any(name.endswith("entry_points.txt") for name in names)
     assert not any(name.startswith(("tests/", "task_yamls/")) for name in names)
