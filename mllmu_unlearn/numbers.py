@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from mllmu_tasks.errors import UserError
 
@@ -44,7 +43,7 @@ def check_numbers(config: Any) -> None:
 
 def checked_hyper_parameters(kind: "type[Method]", given: Mapping[str, Any]) -> dict[str, Any]:
     """The values in the types of the method's fields. Raises UserError for another type and for nan and inf."""
-    types = {field.name: field.type for field in fields(kind)}
+    types = get_type_hints(kind)  # not field.type: HfArgumentParser writes its own idea of a type there
     return {name: _as(types[name], name, value, kind.name) for name, value in given.items()}
 
 
