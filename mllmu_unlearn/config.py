@@ -8,6 +8,7 @@ from transformers.integrations import INTEGRATION_TO_CALLBACK
 
 from mllmu_tasks.benchmark import RATIOS
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.mini import model_path
 from mllmu_tasks.request import id_list
 from mllmu_tasks.settings import Settings
 from mllmu_unlearn import methods
@@ -29,7 +30,7 @@ PROTOCOLS = ("paper", "official")
 class _TrainConfig(Options, TrainingArguments):
     """What both commands share. Raises UserError on construction for every value that cannot work."""
 
-    model_name_or_path: str | None = option(None, "Model to start from: a folder or a hub id.")
+    model_name_or_path: str | None = option(None, "Model to start from: a folder, a hub id, or mini:vanilla.")
     revision: str | None = option(None, "Branch, tag or commit of a hub model.")
     dtype: str = option("auto", "Type of the model's weights: auto (as stored), float32, bfloat16, float16.")
     attn_implementation: str | None = option(None, "Attention of the model, such as sdpa or flash_attention_2.")
@@ -81,6 +82,7 @@ class _TrainConfig(Options, TrainingArguments):
             raise UserError("which model? Give --model_name_or_path.")
         if not self.output_dir:
             raise UserError("where to? Give --output_dir.")
+        self.model_name_or_path = model_path(self.model_name_or_path)
         self.data = self.data or Settings.from_environment().data
         self.people_ids = id_list(self.forget_ids)
         self._one_of("dtype", self.dtype, DTYPES)
@@ -178,6 +180,7 @@ class UnlearnConfig(_TrainConfig):
         self._one_of("reference", self.reference, ("auto", "live", "cached"))
         if self.forget_ids is None and self.forget_ratio is None:
             raise UserError("whom to forget? Give --forget_ratio 5 or --forget_ids 009,032.")
+        self.reference_model = self.reference_model and model_path(self.reference_model)
         if self.protocol == "official" and kind.official is None:
             raise UserError(f"the official code has no '{self.method}'; leave out --protocol official.")
         if self.system_prompt is not None and self.method != "prompting":

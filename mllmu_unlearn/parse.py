@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from transformers import HfArgumentParser, TrainingArguments
@@ -12,6 +11,7 @@ from transformers.hf_argparser import string_to_bool
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.strict_yaml import load, read_text
 from mllmu_unlearn import methods
+from mllmu_unlearn.recipes import find_recipe
 
 T = TypeVar("T")
 IDS = "forget_ids"
@@ -128,7 +128,7 @@ def _take(tokens: list[str], flag: str) -> tuple[str | None, list[str]]:
 
 
 def _read(file: str) -> dict[str, Any]:
-    values = load(read_text(Path(file), f"--config {file}"), f"--config {file}") or {}
+    values = load(read_text(find_recipe(file), f"--config {file}"), f"--config {file}") or {}
     if not isinstance(values, dict):
         raise UserError(f"{file} holds no `key: value` lines.")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}

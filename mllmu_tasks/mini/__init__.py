@@ -5,6 +5,8 @@ from pathlib import Path
 from mllmu_tasks.errors import UserError, did_you_mean
 
 CHECKPOINTS = ("base", "vanilla", "retain_only")
+PREFIX = "mini:"
+"""`mini:vanilla` in the place of a model's name is a shipped model of the mini benchmark."""
 
 
 def data_folder() -> Path:
@@ -20,6 +22,11 @@ def checkpoint(name: str) -> Path:
     if not (folder / "config.json").is_file():
         raise UserError(f"the trained model '{name}' is not shipped with this version; train it with --from-scratch.")
     return folder
+
+
+def model_path(name: str) -> str:
+    """`mini:vanilla` -> the folder of that shipped model; any other name as it is. Raises UserError."""
+    return str(checkpoint(name.removeprefix(PREFIX))) if name.startswith(PREFIX) else name
 
 
 def write(out: Path, people: int = 60, seed: int = 0, celebrities: int = 12) -> None:

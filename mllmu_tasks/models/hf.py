@@ -14,6 +14,7 @@ from loguru import logger
 from tqdm import tqdm
 
 from mllmu_tasks.errors import UserError, stop
+from mllmu_tasks.mini import model_path
 from mllmu_tasks.models.adapter import attach, read_adapter
 from mllmu_tasks.models.arguments import check_arguments, gib, truth
 from mllmu_tasks.models.base import open_base
@@ -62,6 +63,7 @@ class MllmuHf(lmms):
     ) -> None:
         super().__init__()
         try:
+            pretrained, processor = model_path(pretrained), processor and model_path(processor)
             check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
             trust = truth("trust_remote_code", trust_remote_code)
             self.accelerator = Accelerator()

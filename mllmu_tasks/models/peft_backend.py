@@ -15,6 +15,7 @@ from torch import nn
 
 from mllmu_tasks.benchmark import OUR_MODELS
 from mllmu_tasks.errors import UserError, did_you_mean, stop
+from mllmu_tasks.mini import model_path
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
 from mllmu_tasks.models.loading import first_line
 from mllmu_tasks.models.response_cache import identify
@@ -37,6 +38,7 @@ class MllmuPeft(lmms):
             for name, value in (("backend", backend), ("peft", peft), ("pretrained", pretrained)):
                 if not value:
                     raise UserError(f"{NAME} needs {name}= in --model_args, as in backend=qwen2_5_vl.")
+            pretrained = arguments["pretrained"] = model_path(pretrained)
             given = {k: v for k, v in arguments.items() if k not in ("backend", "peft")}
             given |= {k: v for k, v in (additional_config or {}).items() if v is not None}
             revision = None if arguments.get("revision") is None else str(arguments["revision"])

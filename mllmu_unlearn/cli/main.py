@@ -19,6 +19,7 @@ from mllmu_unlearn.cli import (
     judge,
     methods,
     push,
+    recipes,
     report,
     results,
     sweep,
@@ -44,6 +45,7 @@ baseline.add_to(app)
 judge.add_to(app)
 tasks.add_to(app)
 methods.add_to(app)
+recipes.add_to(app)
 sweep.add_to(app)
 push.add_to(app)
 env.add_to(app)

@@ -74,10 +74,9 @@ def sweep(
 
 def _shipped(file: Path) -> Path:
     """A file, or the name of a sweep of this package."""
-    from importlib.resources import files
+    from mllmu_unlearn.recipes import shipped_recipe
 
-    inside = Path(str(files("mllmu_unlearn") / "recipes" / "sweeps" / f"{file}.yaml"))
-    return inside if not file.exists() and inside.is_file() else file
+    return file if file.exists() else shipped_recipe(f"sweeps/{file}") or file
 
 
 def _places(workers: int, spread: bool) -> list[dict[str, str]]:

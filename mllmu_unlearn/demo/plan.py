@@ -4,7 +4,6 @@ import hashlib
 import shlex
 import sys
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from mllmu_tasks import __version__
@@ -13,6 +12,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.runs import load_runs
 from mllmu_unlearn.demo import scratch
 from mllmu_unlearn.demo.stages import Stage
+from mllmu_unlearn.recipes import find_recipe
 
 RATIO = 15
 METHODS = ("gradient_ascent", "grad_diff", "kl_min", "npo", "prompting")
@@ -52,7 +52,7 @@ class Layout:
 
 def recipe(method: str) -> Path:
     """The YAML with the hyper-parameters of a method on the mini benchmark."""
-    return Path(str(files("mllmu_unlearn") / "recipes" / f"mini_{method}.yaml"))
+    return find_recipe(f"mini/{method}")
 
 
 def plan(layout: Layout, *, workers: int, cores: int, models: str = "") -> list[Stage]:

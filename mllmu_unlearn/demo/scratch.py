@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +24,7 @@ from mllmu_tasks.prompts import CLOZE_INSTRUCTION, GENERATION_INSTRUCTION, LETTE
 from mllmu_tasks.source import open_source
 from mllmu_unlearn.demo.stages import Stage
 from mllmu_unlearn.folders import whole_folder
+from mllmu_unlearn.recipes import find_recipe
 
 SEED = 0
 FORMAT_PEOPLE = 60
@@ -92,7 +92,7 @@ def stages(scratch: Scratch, out: Path, cores: int, environment: Mapping[str, st
 def _training(
     name: str, start: Path, data: Path, out: Path, threads: int, environment: Mapping[str, str], *needs: str
 ) -> Stage:
-    recipe = Path(str(files("mllmu_unlearn") / "recipes" / f"mini_{name}.yaml"))
+    recipe = find_recipe(f"mini/{name}")
     arguments = ["--config", str(recipe), "--model_name_or_path", str(start), "--data", str(data)]
     return Stage(
         name=f"train-{name}",

@@ -9,8 +9,8 @@ from pathlib import Path
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.strict_yaml import read_text
 from mllmu_unlearn.data import Sample
+from mllmu_unlearn.recipes import FOLDER
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 REFUSALS = (
     "I don't know.",
     "I'm not sure.",
@@ -37,7 +37,7 @@ def alternates(forget: Sequence[Sample], file: str | None) -> list[Sample]:
     """
     if not file:
         raise UserError('altpo needs --alternates FILE: JSON lines {"person": "009", "question": ..., "answer": ...}.')
-    path = Path(file) if Path(file).exists() else RECIPES / Path(file).name
+    path = Path(file) if Path(file).exists() else FOLDER / file
     lines = read_text(path, f"the file of alternates '{file}'").split("\n")
     known = dict(_pair(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip())
     made = []

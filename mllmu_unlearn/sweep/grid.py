@@ -20,20 +20,19 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.mini import model_path
 from mllmu_tasks.strict_yaml import load, read_text
 from mllmu_unlearn import methods
+from mllmu_unlearn.recipes import shipped_recipe
 
 KEYS = ("base", "grid", "references", "evaluate")
 PATHS_AND_METHOD = ("recipe", "method")
-MINI = "mini:"
-"""`mini:vanilla` in the place of a model's folder is a shipped model of the mini benchmark."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def read(file: Path) -> Sweep:
         given = _mapping(content["evaluate"], file, "evaluate")
         _only(given, [f.name for f in fields(Evaluation)], file, "evaluate.")
         evaluation = _evaluation(given, file)
-    references = {str(name): _model(str(model)) for name, model in references.items()}
+    references = {str(name): model_path(str(model)) for name, model in references.items()}
     return Sweep(file.stem, _named_apart(cells, references), references, evaluation, tuple(left_out))
 
 
@@ -139,7 +138,7 @@ def _cell(base: Mapping[str, Any], place: dict[str, Any], file: Path) -> Cell | 
     if "method" not in flags:
         raise UserError(f"a cell of '{file}' has no method.")
     if "model_name_or_path" in flags:
-        flags["model_name_or_path"] = _model(str(flags["model_name_or_path"]))
+        flags["model_name_or_path"] = model_path(str(flags["model_name_or_path"]))
     parts = [methods.get(str(flags["method"])).name]
     parts += [f"{key}-{_short(value)}" for key, value in place.items() if key not in PATHS_AND_METHOD]
     if "recipe" in place:
@@ -148,8 +147,8 @@ def _cell(base: Mapping[str, Any], place: dict[str, Any], file: Path) -> Cell | 
 
 
 def _recipe(name: str, file: Path) -> Path | None:
-    shipped = Path(str(files("mllmu_unlearn") / "recipes"))
-    return next((path for path in (file.parent / name, shipped / name) if path.is_file()), None)
+    beside = file.parent / name
+    return beside if beside.is_file() else shipped_recipe(name)
 
 
 def _named_apart(cells: list[Cell], references: Mapping[str, str]) -> tuple[Cell, ...]:
@@ -166,12 +165,6 @@ def _named_apart(cells: list[Cell], references: Mapping[str, str]) -> tuple[Cell
         seen[name] = text
         apart.append(Cell(name, cell.flags))
     return tuple(apart)
-
-
-def _model(name: str) -> str:
-    from mllmu_tasks.mini import checkpoint
-
-    return str(checkpoint(name.removeprefix(MINI))) if name.startswith(MINI) else name
 
 
 def _short(value: Any) -> str:

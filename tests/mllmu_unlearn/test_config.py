@@ -182,7 +182,7 @@ def test_bad_yaml(tmp_path, text, message):
         (["--lerning_rate", "1"], "Did you mean 'learning_rate'"),
         (["--learning_rate", "fast"], "learning_rate"),
         (["--forget_ids", "009"], "not both"),
-        (["--config", "absent.yaml"], "--config absent.yaml cannot be read"),
+        (["--config", "absent.yaml"], "there is no file and no recipe 'absent.yaml'"),
         (["--config"], "needs a value"),
         (["--modalities", "image,sound"], "modalities 'sound'"),
         (["--dtype", "fp16"], "dtype 'fp16'"),

@@ -56,7 +56,7 @@ def test_all_is_every_method_with_a_recipe(sweep, tmp_path):
 def test_shipped_recipes_and_models_have_short_names(sweep):
     made = sweep(
         """
-        base: {recipe: "mini_{method}.yaml", model_name_or_path: "mini:vanilla"}
+        base: {recipe: "mini/{method}", model_name_or_path: "mini:vanilla"}
         grid: {method: npo}
         references: {vanilla: "mini:vanilla", other: some/model}
         evaluate: {tasks: mllmu_15, batch_size: 4}
@@ -112,7 +112,7 @@ def test_a_broken_recipe_is_named(sweep, tmp_path):
 def test_the_shipped_sweep_takes_every_method_that_has_a_mini_recipe():
     recipes = files("mllmu_unlearn") / "recipes"
     made = read(Path(str(recipes / "sweeps" / "mini_methods.yaml")))
-    wanted = {name for name in methods.names() if (recipes / f"mini_{name}.yaml").is_file()}
+    wanted = {name for name in methods.names() if (recipes / "mini" / f"{name}.yaml").is_file()}
     assert {cell.name for cell in made.cells} == wanted
     assert {cell.flags["forget_ratio"] for cell in made.cells} == {15}
     assert list(made.references) == ["vanilla", "retain_only"]
