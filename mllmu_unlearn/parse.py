@@ -11,6 +11,7 @@ from transformers.hf_argparser import string_to_bool
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.strict_yaml import load, read_text
 from mllmu_unlearn import methods
+from mllmu_unlearn.methods._checks import check_declaration
 from mllmu_unlearn.recipes import find_recipe
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
         values = {key: value for key, value in values.items() if key not in PEOPLE}
     method = (_take(tokens, "--method")[0] or values.get("method")) if _has(cls, "method") else None
     types = [cls, *([methods.get(method)] if method else [])]
+    if method:
+        check_declaration(methods.get(method), {field.name for field in dataclasses.fields(cls)})
     parser = _Parser(types, allow_abbrev=False, prog="mllmu", add_help=False)
     if {"-h", "--help"} & set(tokens):
         print(_help(parser, types))

@@ -145,7 +145,7 @@ class _Table:
             f"Made by {command} ({machine()}). Scores are means over the tasks, image and text pooled, ± standard "
             "error clustered by person; time is that of the unlearning itself, without start-up."
         )
-        replace_block(file, self.sweep.name, f"{markdown(self.made)}\n\n{legend}")
+        replace_block(file, f"sweep {self.sweep.name}", f"{markdown(self.made)}\n\n{legend}")
 
 
 class _Rows(Bars):

@@ -11,11 +11,11 @@ from types import ModuleType
 
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn.methods import _base
+from mllmu_unlearn.methods._checks import check_declaration
 
 GROUP = "mllmu.methods"
 """Entry points of this group name a method each: `my_method = "my_package.my_method:MyMethod"`."""
 MODULES = "mllmu_external_methods"
-DECLARED = ("title", "formula", "paper")
 
 
 def split(name: str) -> tuple[Path, str] | None:
@@ -101,10 +101,5 @@ def _is_method(kind: object) -> bool:
 
 def _checked(kind: type["_base.Method"]) -> type["_base.Method"]:
     """Registered and complete. Raises UserError."""
-    declared = {name for base in kind.__mro__ for name in vars(base)}
-    missing = [word for word in DECLARED if word not in declared]
-    if missing:
-        raise UserError(f"method class {kind.__name__} does not say its {', '.join(missing)}.")
-    if "__dataclass_fields__" not in vars(kind):
-        raise UserError(f"method class {kind.__name__} is no dataclass; put @dataclass above it.")
+    check_declaration(kind)
     return _base.register(kind)

@@ -54,11 +54,11 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def replace_block(file: Path, name: str, content: str) -> None:
-    """Put `content` between the marks of the sweep `name`; a new file is made of the block alone.
+    """Put `content` between the marks called `name`; a new file is made of the block alone.
 
     Raises UserError if the file exists without the marks.
     """
-    begin, end = f"<!-- begin sweep {name} -->", f"<!-- end sweep {name} -->"
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     before, after = "", "\n"
     if file.exists():
         whole = file.read_text(encoding="utf-8")

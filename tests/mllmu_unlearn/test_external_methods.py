@@ -44,6 +44,8 @@ def mllmu(*arguments: str) -> str:
 def test_the_page_does_what_it_says(folder, checkpoint, data):
     describe, unlearn = block("bash").splitlines()
     text = mllmu(*shlex.split(describe)[1:])
+    assert "one batch and its halves give the same forget" in text
+    text = mllmu("methods", "capped_ascent.py:CappedAscent")
     assert "capped_ascent: Capped gradient ascent" in text
     assert "--cap 4.0" in text
     arguments = shlex.split(unlearn.replace("VANILLA", str(checkpoint)))[1:]
@@ -117,3 +119,32 @@ def test_a_plain_field_is_described_as_such(folder):
     plain = re.sub(r"hyper\(4\.0.*?\)", "4.0", block("python"))
     (folder / "plain_field.py").write_text(plain)
     assert "--cap 4.0\n    undescribed" in mllmu("methods", "plain_field.py:CappedAscent")
+
+
+CAP, RATE = "    cap: float = hyper(4.0", "    learning_rate = 2e-5"
+MEAN = ("side.sequence_mean(losses.clamp(max=self.cap))", "losses.clamp(max=self.cap).mean()")
+MISTAKES = {
+    "a plain mean": (*MEAN, "use side.token_mean"),
+    "no loss": ("def retain(self, side)", "def retained(self, side)", "no loss for its side 'retain'"),
+    "a flag": (CAP, f'    seed: float = hyper(4.0, "x", "y")\n{CAP}', "rename it"),
+    "a function": (RATE, f'    sides = ("forget", "finish")\n{RATE}', "another name"),
+    "not a number": ("-side.sequence_logprobs /", "side.sequence_logprobs.log() /", "nan on finite logits"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_of_the_author_is_one_sentence_of_the_check(folder, mistake):
+    old, new, message = MISTAKES[mistake]
+    source = block("python")
+    assert old in source
+    (folder / "capped_ascent.py").write_text(source.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        mllmu("methods", "capped_ascent.py:CappedAscent", "--check")
+
+
+def test_a_hyper_parameter_named_like_a_flag_is_refused_before_anything_is_loaded(folder):
+    old, new, message = MISTAKES["a flag"]
+    (folder / "capped_ascent.py").write_text(block("python").replace(old, new))
+    flags = ("--model_name_or_path", "absent", "--forget_ratio", "5", "--output_dir", "out")
+    with pytest.raises(UserError, match=message):
+        mllmu("unlearn", "--method", "capped_ascent.py:CappedAscent", *flags)

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from typer.testing import CliRunner
 
@@ -33,9 +31,18 @@ def test_markdown_rows_have_as_many_cells_as_the_head():
     assert len(rows) == 2 + len(names())
 
 
-def test_the_documentation_holds_the_table():
-    documentation = Path(__file__).parents[3] / "docs" / "methods.md"
-    assert run("--markdown").strip() in documentation.read_text(encoding="utf-8")
+def test_the_table_is_written_into_a_document(tmp_path):
+    page = tmp_path / "methods.md"
+    page.write_text("before\n<!-- begin methods -->\nold\n<!-- end methods -->\nafter\n")
+    run("--write", str(page))
+    table = run("--markdown").strip()
+    assert page.read_text() == f"before\n<!-- begin methods -->\n{table}\n<!-- end methods -->\nafter\n"
+
+
+@pytest.mark.parametrize("name", [name for name in names() if "." not in name])
+def test_every_shipped_method_passes_its_check(name):
+    extra = ["--hyper_parameters", '{"epsilon": 1.0}'] if name == "pdu" else []
+    assert f"{name}: the class is complete; " in run(name, "--check", *extra)
 
 
 def test_an_unknown_one_is_named():

@@ -131,9 +131,9 @@ def test_the_table_in_each_form():
 def test_only_the_block_of_the_sweep_is_replaced(tmp_path):
     file = tmp_path / "doc.md"
     file.write_text("before\n<!-- begin sweep a -->\nold\n<!-- end sweep a -->\nafter\n")
-    output.replace_block(file, "a", "new")
+    output.replace_block(file, "sweep a", "new")
     assert file.read_text() == "before\n<!-- begin sweep a -->\nnew\n<!-- end sweep a -->\nafter\n"
     with pytest.raises(UserError, match="begin sweep b"):
-        output.replace_block(file, "b", "new")
-    output.replace_block(tmp_path / "new.md", "b", "x")
+        output.replace_block(file, "sweep b", "new")
+    output.replace_block(tmp_path / "new.md", "sweep b", "x")
     assert (tmp_path / "new.md").read_text() == "<!-- begin sweep b -->\nx\n<!-- end sweep b -->\n"
