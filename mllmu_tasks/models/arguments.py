@@ -27,9 +27,8 @@ def check_arguments(pretrained: str, dtype: str, style: str, batch_size: int | s
                 f"{name}={one_line(str(value), LONGEST_VALUE)} is not known.{did_you_mean(str(value), known)}"
             )
     if batch_size != AUTO and not (str(batch_size)[:10].isdecimal() and 1 <= int(str(batch_size)[:10]) < 10**9):
-        raise UserError(
-            f"--batch_size {one_line(str(batch_size), LONGEST_VALUE)} is neither a whole number of 1 or more nor {AUTO}."
-        )
+        short = one_line(str(batch_size), LONGEST_VALUE)
+        raise UserError(f"--batch_size {short} is neither a whole number of 1 or more nor {AUTO}.")
 
 
 def truth(name: str, value: bool | str) -> bool:
