@@ -1,19 +1,18 @@
 """What the task YAMLs name: glue between lmms-eval and the rooms behind it.
 
-A user's error (data, settings) prints one line and leaves with exit code 2: lmms-eval would retry an ordinary
-exception five times and end with exit code 0.
+Whatever goes wrong (data, settings, a mistake of ours) prints one line and leaves with exit code 2: lmms-eval would
+retry an ordinary exception five times and end with exit code 0.
 """
 
 import functools
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from PIL.Image import Image
 
-from mllmu_tasks import prompts, unanswered
+from mllmu_tasks import prompts, streams, unanswered
 from mllmu_tasks.benchmark import FULL_CONFIG, Leaf, Modality, Task
-from mllmu_tasks.errors import UserError, stop
+from mllmu_tasks.errors import ends_the_run
 from mllmu_tasks.people import Question
 from mllmu_tasks.questions import leaf_questions
 from mllmu_tasks.scoring import score_answer
@@ -25,24 +24,14 @@ FACTS = "mllmu_facts"
 BY_PERSON = "mllmu_by_person"
 
 
-def _stops(function: Callable) -> Callable:
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except UserError as error:
-            stop(error)
-
-    return wrapped
-
-
-@_stops
+@ends_the_run
 def leaf_docs(dataset):
     """The leaf's descriptor (its name is the split's name) -> a data set of question rows, without images."""
     from datasets import Dataset
 
     from mllmu_tasks.models import response_cache
 
+    streams.ready()
     response_cache.install()
     leaf = Leaf.parse(str(dataset.split))
     questions = leaf_questions(leaf, Settings.from_environment())
@@ -76,7 +65,7 @@ def _report(questions) -> None:
         logger.warning(f"{questions.leaf.name}: 0 questions; this leaf has no score.")
 
 
-@_stops
+@ends_the_run
 def to_text(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> str:
     """The official raw string with `<image>` placeholders."""
     if doc["person"] is None:
@@ -84,7 +73,7 @@ def to_text(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> str:
     return prompts.official(_question(doc), [question for _, question in _shots(doc)])
 
 
-@_stops
+@ends_the_run
 def to_visual(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> list[Image]:
     """RGB images in the order of the placeholders; [] for text questions."""
     if doc["modality"] != Modality.IMAGE:
@@ -95,7 +84,7 @@ def to_visual(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> list[
     return [*shown, source.image(person, doc["image_index"])]
 
 
-@_stops
+@ends_the_run
 def to_messages(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> list[dict]:
     """Chat messages with PIL images; a fresh list each time, since some backends change it."""
     if doc["person"] is None:
@@ -103,10 +92,12 @@ def to_messages(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> lis
     return prompts.messages(_question(doc), to_visual(doc), [question for _, question in _shots(doc)])
 
 
+@ends_the_run
 def to_target(doc: dict) -> str:
     return doc["gold"]
 
 
+@ends_the_run
 def score(doc: dict, results: Sequence[str]) -> dict:
     """One scored sample: flat, `score` first, then the metrics, then the facts."""
     if doc["person"] is None:
@@ -124,6 +115,7 @@ def score(doc: dict, results: Sequence[str]) -> dict:
     }
 
 
+@ends_the_run
 def mean_by_person(items: Sequence[dict]) -> float:
     """Mean over questions; lmms-eval adds the standard error clustered by person to it."""
     if items:
@@ -145,7 +137,7 @@ class Recorded:
         return 0
 
 
-@_stops
+@ends_the_run
 def facts(items: Sequence[str]) -> Recorded:
     """Data, hash, seed, shots and what was left out, as JSON: a thousand characters, which would tear the table."""
     settings = Settings.from_environment()

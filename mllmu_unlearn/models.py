@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.chat_template import refuse_endless
 from mllmu_unlearn import adapters, cross_attention, quantized
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def load_processor(config: "UnlearnConfig | FinetuneConfig") -> ProcessorMixin:
         raise _cannot_open("processor of model", name, error) from error
     if not isinstance(processor, ProcessorMixin):
         raise UserError(f"'{name}' has no processor for images and text (processor_config.json is missing).")
+    refuse_endless(processor, f"'{name}'")
     return processor
 
 

@@ -12,13 +12,15 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, one_line, quoted
+from mllmu_tasks.judge.body import ACCEPTED, Answer, UnusableBody, read
 from mllmu_tasks.judge.rubric import MAX_TOKENS
+from mllmu_tasks.strict_json import loads
 
 PATIENCE = 900.0  # seconds that one call may spend waiting for a server that says "too many requests"
 LONGEST_REPLY = 20_000  # characters that are kept
-NOT_THE_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of JSON from outside
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+NOT_THE_FORM = (ValueError, LookupError, TypeError, AttributeError)  # of JSON from outside
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
 class CallFailed(Exception):
@@ -70,7 +72,7 @@ class ChatClient:
         return self._key is not None
 
     async def __aenter__(self) -> "ChatClient":
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept-Encoding": ACCEPTED}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         limits = httpx.Limits(max_connections=None)  # the caller bounds them
@@ -108,32 +110,37 @@ class ChatClient:
     async def _once(self, content: bytes) -> Reply:
         self.requests += 1
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._http.post(f"{self.base_url}/chat/completions", content=content)
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream("POST", f"{self.base_url}/chat/completions", content=content) as response,
+            ):
+                answer = await read(response)
         except TimeoutError:
             raise _Later(f"no answer within {self._timeout:g} s") from None
         except httpx.RequestError as error:
             raise _Later(self._clean(str(error)) or type(error).__name__) from None
-        if response.status_code == 200:
-            return self._reply(response)
-        raise self._refusal(response)
+        except UnusableBody as error:
+            raise _Later(self._clean(str(error))) from None
+        if answer.status == 200:
+            return self._reply(answer)
+        raise self._refusal(answer)
 
-    def _reply(self, response: httpx.Response) -> Reply:
+    def _reply(self, answer: Answer) -> Reply:
         try:
-            body = response.json()
+            body = loads(answer.body)
             text = body["choices"][0]["message"].get("content") or ""
             usage = body.get("usage") or {}
             tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
             if isinstance(text, str):
-                counted = (count if isinstance(count, int) else 0 for count in tokens)
+                counted = (count if isinstance(count, int) and 0 <= count < 10**9 else 0 for count in tokens)
                 return Reply(text[:LONGEST_REPLY], self._clean(str(body.get("model") or "")), *counted)
         except NOT_THE_FORM:
             pass  # said below, as for a content that is no text
-        words = self._error(response)[1]
+        words = self._error(answer)[1]
         raise _Later("the answer is no chat completion" + (f" ({words})" if words else ""))
 
-    def _refusal(self, response: httpx.Response) -> Exception:
-        status, code, words = response.status_code, *self._error(response)
+    def _refusal(self, answer: Answer) -> Exception:
+        status, code, words = answer.status, *self._error(answer)
         said = f"HTTP {status}" + (f" ({words})" if words else "")
         if status in (401, 403):  # not the server's words: some repeat the key in them
             sent = "the key that was sent" if self._key else "a call without a key"
@@ -151,13 +158,13 @@ class ChatClient:
         if 300 <= status < 400:
             return UserError(f"{self.base_url} sends the call elsewhere (HTTP {status}); give the final --base_url.")
         if status in (408, 409, 425, 429) or status >= 500:
-            return _Later(said, wait=retry_after(response.headers.get("Retry-After")), busy=status == 429)
+            return _Later(said, wait=retry_after(answer.headers.get("Retry-After")), busy=status == 429)
         return CallFailed(said, outage=False)
 
-    def _error(self, response: httpx.Response) -> tuple[str, str]:
+    def _error(self, answer: Answer) -> tuple[str, str]:
         """(code, message) of an error in OpenAI's form; ("", "") if it has another."""
         try:
-            body = response.json()
+            body = loads(answer.body)
             error = body.get("error", body)
             found = (error.get("code") or error.get("type"), error.get("message"))
         except NOT_THE_FORM:
@@ -182,8 +189,8 @@ class _Later(Exception):
 
 
 def fit_for_a_terminal(text: str) -> str:
-    """At most 300 characters on one line, without control characters."""
-    return _CONTROL.sub(" ", text).strip()[:300]
+    """At most 300 characters on one line, without control characters and other marks that do not show."""
+    return one_line(_UNSHOWN.sub(" ", text[:300])).strip()
 
 
 def retry_after(value: str | None) -> float:
@@ -205,12 +212,14 @@ def checked_url(text: str) -> str:
     """The base URL without a slash at its end. Raises UserError for one that is none or that may hold a secret."""
     try:
         url = httpx.URL(text.strip())
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):  # a port of thousands of digits
         raise UserError("--base_url is no address; give one such as http://localhost:8000/v1.") from None
     if url.userinfo or url.query or url.fragment:
         raise UserError("--base_url takes no user, password, query or fragment; a key belongs into --key_env.")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise UserError(f"--base_url names the port {url.port}; ports go from 1 to 65535.")
     if url.scheme not in ("http", "https") or not url.host:
-        raise UserError(f"--base_url '{text}' is no address; give one such as http://localhost:8000/v1.")
+        raise UserError(f"--base_url {quoted(text)} is no address; give one such as http://localhost:8000/v1.")
     return str(url).rstrip("/")
 
 

@@ -2,13 +2,19 @@
 differ only in their last words, are filled into one rendering.
 """
 
-from collections.abc import Sequence
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models import template_probe
 
+CPU_SECONDS, SECONDS = 10, 120  # the second by the clock, on a machine that does much else
 HOLE = "\x1f question \x1f"
 
 
@@ -37,9 +43,37 @@ class ChatTemplate:
     def _whole(self, messages: Sequence[dict], where: str) -> str:
         try:
             return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        except (TemplateError, TypeError, KeyError, ValueError) as error:
+        except (TemplateError, TypeError, LookupError, ValueError, ArithmeticError, RecursionError) as error:
             roles = ", ".join(message["role"] for message in messages)
             reason = " ".join(str(error).split())[:160]
             raise UserError(
                 f"{where}: the model's chat template does not take these turns ({roles}): {reason}"
             ) from error
+
+
+def refuse_endless(processor: Any, said: str) -> None:
+    """Raises UserError for a chat template that takes too long, too much memory or writes too much for one question.
+
+    said: how the message names the model.
+    """
+    given = processor.chat_template or ""
+    names = {name: str(value) for name, value in processor.tokenizer.special_tokens_map.items()}
+    for template in given.values() if isinstance(given, Mapping) else (given,):
+        if not _ends(str(template), json.dumps(names)):
+            raise UserError(
+                f"the chat template of {said} does not end, or writes more than {template_probe.CHARACTERS:,} "
+                "characters for one question; take that of the published model."
+            )
+
+
+@functools.lru_cache(maxsize=8)
+def _ends(template: str, names: str) -> bool:
+    """Tried in a process of its own, which can be ended."""
+    given = json.dumps({"template": template, "names": json.loads(names), "seconds": CPU_SECONDS})
+    # -P: a file of the current folder is no module of ours
+    line = [sys.executable, "-P", "-m", template_probe.__name__]
+    try:
+        done = subprocess.run(line, input=given.encode(), capture_output=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode != template_probe.TOO_MUCH and done.returncode >= 0

@@ -13,7 +13,8 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from loguru import logger
 from tqdm import tqdm
 
-from mllmu_tasks.errors import UserError, stop
+from mllmu_tasks import streams
+from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.mini import model_path
 from mllmu_tasks.models.adapter import attach, read_adapter
 from mllmu_tasks.models.arguments import check_arguments, gib, truth
@@ -42,6 +43,7 @@ class MllmuHf(lmms):
 
     is_simple = False
 
+    @ends_the_run
     def __init__(
         self,
         pretrained: str = "",
@@ -62,6 +64,7 @@ class MllmuHf(lmms):
         **unknown: Any,
     ) -> None:
         super().__init__()
+        streams.ready()
         try:
             pretrained, processor = model_path(pretrained), processor and model_path(processor)
             check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
@@ -123,13 +126,11 @@ class MllmuHf(lmms):
     def model(self) -> torch.nn.Module:
         return self._model
 
+    @ends_the_run
     def clean(self) -> None:
         """Called by lmms-eval when all is answered: free the memory, or leave a shared base model as it was."""
-        try:
-            if self.adapter:
-                self.base.take_out(self._model, self.adapter)
-        except UserError as error:
-            stop(error)
+        if self.adapter:
+            self.base.take_out(self._model, self.adapter)
         del self.engine, self.base
         super().clean()
 
@@ -144,18 +145,14 @@ class MllmuHf(lmms):
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list:
         stop("mllmu_hf has no multi-round generation; such tasks want another --model.")
 
+    @ends_the_run
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Answers in the order of the requests, cut at their stop texts."""
         try:
             return self._answer(self._read(requests))
-        except UserError as error:
-            stop(error)
         except KeyboardInterrupt:
             print("\nmllmu_hf: interrupted; the answers so far are kept, the same command goes on.", file=sys.stderr)
             raise SystemExit(130) from None
-        except Exception as error:  # a task's own code, or a mistake of ours: lmms-eval would end with exit code 0
-            logger.exception("mllmu_hf")
-            stop(f"{type(error).__name__} while asking: {' '.join(str(error).split())[:300]}")
 
     def _read(self, requests: Sequence[Any]) -> list[tuple[str, int, Prompt]]:
         """(key, tokens, prompt) of each request. Raises UserError if a prompt exceeds the model's context."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.chat_template import refuse_endless
 from mllmu_tasks.models.fingerprint import refuse_missing
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -31,6 +32,7 @@ def load_processor(pretrained: str, revision: str | None, trust_remote_code: boo
         raise UserError(f"no processor for {said}: {first_line(error)} If it holds weights alone, {remedy}.") from error
     if not isinstance(processor, ProcessorMixin):
         raise UserError(f"{said} has a {type(processor).__name__}, not a processor of images and text; {remedy}.")
+    refuse_endless(processor, said)
     return processor
 
 

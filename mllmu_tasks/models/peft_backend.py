@@ -13,8 +13,9 @@ from lmms_eval.api.model import lmms
 from lmms_eval.utils import simple_parse_args_string
 from torch import nn
 
+from mllmu_tasks import streams
 from mllmu_tasks.benchmark import OUR_MODELS
-from mllmu_tasks.errors import UserError, did_you_mean, stop
+from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.mini import model_path
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
 from mllmu_tasks.models.loading import first_line
@@ -30,8 +31,10 @@ class MllmuPeft(lmms):
     is_simple = False
 
     @classmethod
+    @ends_the_run
     def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> lmms:
         """The backend with the adapter in it. What the user can mend ends the run with one line, exit code 2."""
+        streams.ready()
         try:
             arguments = simple_parse_args_string(arg_string)
             backend, peft, pretrained = (str(arguments.get(k) or "") for k in ("backend", "peft", "pretrained"))
@@ -48,6 +51,8 @@ class MllmuPeft(lmms):
             identify(NAME, weights_fingerprint(pretrained, revision), adapter.content_hash, backend)
         except UserError as error:
             stop(error)
+        for name in ("generate_until", "loglikelihood", "generate_until_multi_round"):
+            setattr(made, name, ends_the_run(getattr(made, name)))  # what the backend raises, too
         return made
 
     def generate_until(self, requests: Any) -> list[str]:

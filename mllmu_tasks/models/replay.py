@@ -7,7 +7,8 @@ from typing import Any
 
 from lmms_eval.api.model import lmms
 
-from mllmu_tasks.errors import UserError, did_you_mean, stop
+from mllmu_tasks import streams
+from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.models.rendering import describe
 from mllmu_tasks.models.response_cache import identify
 
@@ -17,8 +18,10 @@ class MllmuReplay(lmms):
 
     is_simple = False
 
+    @ends_the_run
     def __init__(self, answers: str = "", batch_size: Any = 1, device: Any = None, **unknown: Any) -> None:
         super().__init__()
+        streams.ready()
         try:
             for name in unknown:
                 if name != "max_batch_size":
@@ -39,11 +42,9 @@ class MllmuReplay(lmms):
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list:
         stop("mllmu_replay has no multi-round generation.")
 
+    @ends_the_run
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        try:
-            return [self._answer(*request.args[3:6]) for request in requests]
-        except UserError as error:
-            stop(error)
+        return [self._answer(*request.args[3:6]) for request in requests]
 
     def _answer(self, doc_id: int, task: str, split: str) -> str:
         if self.how == "constant":

@@ -14,7 +14,7 @@ from typing import Any
 
 from mllmu_tasks import __version__
 from mllmu_tasks.benchmark import Leaf
-from mllmu_tasks.errors import UserError, stop
+from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.models.adapter import CONFIG, RECORD, read_adapter, weights_fingerprint
 from mllmu_tasks.models.journal import digest
 from mllmu_tasks.questions import leaf_questions
@@ -45,6 +45,7 @@ def install() -> None:
         return
 
     @functools.wraps(original)
+    @ends_the_run
     def create(*args: Any, model: Any = "", model_args: Any = "", **kwargs: Any) -> Any:
         try:
             content = {"content": _model_content(model, model_args)}

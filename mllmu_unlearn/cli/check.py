@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 Folders = list[Path]
 
 
+class Verdict(SystemExit):
+    """The exit code of a verdict. No other way to end a command may say 1."""
+
+
 def add_to(app: typer.Typer) -> None:
     app.command("check", help="Judge results by a policy: exit 0 if it held, 1 if broken, 2 if undecided.")(check)
 
@@ -53,7 +57,7 @@ def check(
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         _write(Path(summary), verdict_output.markdown(gate), append=True)
-    raise typer.Exit(gate.exit_code)
+    raise Verdict(gate.exit_code)
 
 
 def _judge(results: Folders, policy, baseline: Path | None, reference: Path | None, warn: bool) -> "Gate":

@@ -32,9 +32,9 @@ def judge(
     key_env: Annotated[
         str, typer.Option("--key_env", "--key-env", help="Environment variable with the key; '' sends none.")
     ] = "OPENAI_API_KEY",
-    concurrency: Annotated[int, typer.Option(help="Calls at a time.", min=1)] = 8,
-    timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=0.001)] = 60.0,
-    retries: Annotated[int, typer.Option(help="Of a call whose server fails.", min=0)] = 6,
+    concurrency: Annotated[int, typer.Option(help="Calls at a time.", min=1, max=1000)] = 8,
+    timeout: Annotated[float, typer.Option(help="Seconds for one call.", min=0.001, max=86400)] = 60.0,
+    retries: Annotated[int, typer.Option(help="Of a call whose server fails.", min=0, max=1000)] = 6,
     dry_run: Annotated[bool, typer.Option("--dry_run", "--dry-run", help="Print calls and tokens; stop.")] = False,
 ) -> None:
     from mllmu_tasks.judge.cache import GradeCache

@@ -2,13 +2,14 @@
 
 import errno
 import logging
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from mllmu_tasks import __version__
-from mllmu_tasks.errors import UserError
+from mllmu_tasks import __version__, streams
+from mllmu_tasks.errors import UserError, one_line, unforeseen
 from mllmu_unlearn.cli import (
     baseline,
     check,
@@ -59,17 +60,62 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """Run the command line. Bad input ends with one sentence on stderr and exit code 2."""
+    """Run the command line and leave with its exit code.
+
+    1 is said by a verdict of `mllmu check` alone; 130 and 143 by signals; 2 by whatever else is not well, with one
+    sentence on stderr.
+    """
     # bitsandbytes asks a hub for a faster 4-bit kernel when it is imported, and warns that there is none
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    streams.ready()
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = 130
+    raise SystemExit(code if _delivered() else 2)
+
+
+def _run() -> int:
     try:
         app()
+    except check.Verdict as verdict:
+        return verdict.code
+    except SystemExit as ended:
+        return _code(ended)
     except UserError as error:
         print(f"mllmu: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except BrokenPipeError:  # whoever read our output has seen enough, as in `mllmu results | head`
+        return 2
     except OSError as error:
-        print(f"mllmu: error: {_of_the_disk(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        print(f"mllmu: error: {one_line(_of_the_disk(error))}", file=sys.stderr)
+    except Exception as error:  # a mistake of ours must not be read as a verdict
+        print(f"mllmu: error: {unforeseen(error)}", file=sys.stderr)
+    return 2
+
+
+def _code(ended: SystemExit) -> int:
+    """Of a command's end that is no verdict; typer before 0.24 ends an interrupted one with 1."""
+    if isinstance(ended.code, str):
+        print(f"mllmu: error: {one_line(ended.code)}", file=sys.stderr)
+        return 2
+    cause: BaseException | None = ended if ended.code == 1 else None
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return 130
+        cause = cause.__cause__ or cause.__context__
+    return 2 if ended.code == 1 else ended.code or 0
+
+
+def _delivered() -> bool:
+    """Whether all that was printed arrived; Python would say so itself at its end, with exit code 120."""
+    try:
+        sys.stdout.flush()
+        return True
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"mllmu: error: the output cannot be written ({error.strerror}).", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
 
 
 def _of_the_disk(error: OSError) -> str:

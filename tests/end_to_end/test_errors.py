@@ -1,5 +1,7 @@
 """Bad input through the real command lines: one sentence, no stack trace, exit code 2."""
 
+import os
+
 import pytest
 from command_lines import lmms_eval, mllmu
 
@@ -61,3 +63,35 @@ def test_bad_input_of_our_own_commands(tmp_path, arguments, sentence):
     assert outcome.code == 2
     assert sentence in outcome.output
     assert "Traceback" not in outcome.output
+
+
+BROKEN = """
+import mllmu_tasks.task
+
+def broken(*_):
+    raise RuntimeError("a mistake of ours")
+
+mllmu_tasks.task.score_answer = broken
+"""
+
+
+def test_a_mistake_of_ours_ends_lmms_evals_threads_and_retries(tmp_path):
+    """lmms-eval scores in threads, tries an exception again five times, and would end with exit code 0."""
+    (tmp_path / "sitecustomize.py").write_text(BROKEN)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    outcome = lmms_eval(tmp_path, *REPLAY, MLLMU_DATA="mini", PYTHONPATH=path, MLLMU_CACHE=str(tmp_path / "cache"))
+    assert outcome.code == 2
+    assert outcome.output.count("mllmu: error: RuntimeError: a mistake of ours.") == 1
+    assert "Traceback" not in outcome.output
+    assert any("in broken" in file.read_text() for file in (tmp_path / "cache" / "traces").iterdir())
+
+
+def test_a_terminal_that_only_knows_ascii_gets_all_tables(tmp_path):
+    environment = {"MLLMU_DATA": "mini", "PYTHONIOENCODING": "ascii"}
+    outcome = lmms_eval(tmp_path, *REPLAY, **environment)
+    assert outcome.code == 0
+    assert "mllmu_real_cloze_text" in outcome.output
+    assert outcome.output.isascii()
+    table = mllmu(tmp_path, "results", str(tmp_path / "out"), **environment)
+    assert table.code == 0
+    assert "1.00 +-.00" in table.output

@@ -1,10 +1,12 @@
 """The functions that the task YAMLs name, where lmms-eval's own behaviour is what counts."""
 
 import json
+from types import SimpleNamespace
 
+import pytest
 from lmms_eval.utils import handle_non_serializable, make_table
 
-from mllmu_tasks.task import facts
+from mllmu_tasks.task import facts, leaf_docs, mean_by_person, to_messages, to_text
 
 
 def test_facts_reach_the_results_file_and_stay_out_of_the_printed_table(monkeypatch):
@@ -16,3 +18,23 @@ def test_facts_reach_the_results_file_and_stay_out_of_the_printed_table(monkeypa
     table = make_table({"results": {"leaf": values}, "n-shot": {}, "higher_is_better": {}})
     assert "mllmu_cloze" in table
     assert "mllmu_facts" not in table
+
+
+@pytest.mark.parametrize("place", ["leaf_questions", "unanswered.note", "prompts.official", "prompts.messages"])
+def test_a_mistake_of_ours_anywhere_in_a_task_ends_the_run(monkeypatch, capsys, place):
+    def broken(*_, **__):
+        raise OSError("no such place")
+
+    monkeypatch.setattr(f"mllmu_tasks.task.{place}", broken)
+    doc = {"person": "001", "leaf": "mllmu_real_cloze_text", "task": "cloze", "modality": "text", "shots": "[]"}
+    doc |= {"options": "", "question_index": 0, "slot": 0, "question": "Who?", "gold": "her"}
+    called = {
+        "leaf_questions": lambda: leaf_docs(SimpleNamespace(split="mllmu_real_cloze_text")),
+        "unanswered.note": lambda: mean_by_person([{"leaf": doc["leaf"], "answered": 1, "score": 1.0}]),
+        "prompts.official": lambda: to_text(doc),
+        "prompts.messages": lambda: to_messages(doc),
+    }
+    with pytest.raises(SystemExit) as ended:
+        called[place]()
+    assert ended.value.code == 2
+    assert "OSError: no such place. This was not foreseen" in capsys.readouterr().err

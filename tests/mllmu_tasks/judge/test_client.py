@@ -170,6 +170,9 @@ def test_addresses_and_keys_that_cannot_be():
         "ftp://a/b",
         "http://",
         "http://a:port/",
+        "http://a:99999/",
+        "http://a:0/",
+        "http://a:" + "9" * 5000,
         "http://me:hush@a/",
         "http://a/?key=hush",
     ):

@@ -5,8 +5,13 @@ import tiny_models
 from asking import document, to_messages
 from transformers import AutoProcessor
 
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.models import chat_template
 from mllmu_tasks.models.chat_template import ChatTemplate
+from mllmu_tasks.models.loading import load_processor
 from mllmu_tasks.models.rendering import _messages
+from mllmu_unlearn import models
+from mllmu_unlearn.config import UnlearnConfig, parse
 
 TEXTS = [
     "Who is it?",
@@ -49,3 +54,44 @@ def test_a_template_that_does_more_is_asked_every_time(folders, wrap):
         messages = [{"role": "user", "content": [{"type": "text", "text": text}]}]
         expected = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         assert chat(messages, "here") == expected
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% for k in range(99999) %}{% endfor %}{% endfor %}"
+        "{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}word {% endfor %}{% endfor %}",
+        "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{{ 9 ** (9 ** (9 ** 9)) }}",
+        "{{ 'x' * 10 ** 11 }}",
+        "{% generation %}{% for message in messages %}{{ 'y' * 10 ** 7 }}{% endfor %}{% endgeneration %}",
+    ],
+)
+def test_a_template_without_an_end_is_refused_before_it_is_used(folders, monkeypatch, template):
+    """By evaluation and by training, when the processor is opened; whatever it does happens in another process."""
+    monkeypatch.setattr(chat_template, "CPU_SECONDS", 1)
+    folder = folders()
+    before = (folder / "chat_template.jinja").read_text()
+    try:
+        (folder / "chat_template.jinja").write_text(template)
+        with pytest.raises(UserError, match=r"the chat template of .* does not end, or writes more than"):
+            load_processor(str(folder), None, False)
+        given = ["--method", "npo", "--forget_ratio", "5", "--model_name_or_path", str(folder)]
+        with pytest.raises(UserError, match=r"the chat template of .* does not end, or writes more than"):
+            models.load_processor(parse(UnlearnConfig, [*given, "--output_dir", str(folder / "out")]))
+    finally:
+        (folder / "chat_template.jinja").write_text(before)
+
+
+def test_a_template_that_is_wrong_otherwise_is_left_to_those_who_render_it(folders):
+    processor = AutoProcessor.from_pretrained(folders())
+    for template in (
+        "{% broken",
+        "{{ raise_exception('no') }}",
+        "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(1) }}",
+    ):
+        processor.chat_template = template
+        chat_template.refuse_endless(processor, "it")
+        with pytest.raises(UserError, match="here: the model's chat template does not take these turns"):
+            ChatTemplate(processor)([{"role": "user", "content": [{"type": "text", "text": "Who?"}]}], "here")
