@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import adapters, cross_attention, quantized
+from mllmu_unlearn import adapters, cross_attention, image_counts, quantized
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
@@ -40,7 +40,7 @@ def load_model(config: "UnlearnConfig | FinetuneConfig", name: str | None = None
         model = quantized.prepared(model)
     if Path(name).is_dir():
         model.config.name_or_path = str(Path(name).resolve())
-    return cross_attention.mix_rows(model)
+    return cross_attention.mix_rows(image_counts.watch(model))
 
 
 def load_processor(config: "UnlearnConfig | FinetuneConfig") -> ProcessorMixin:
