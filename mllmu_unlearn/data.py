@@ -10,6 +10,7 @@ from PIL.Image import Image
 
 from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config, retain_config
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.preparing import reason
 from mllmu_tasks.people import Person, TrainingRow
 from mllmu_tasks.request import divided
 from mllmu_tasks.source import Source, open_source
@@ -226,10 +227,23 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, key: Key) -> dict[str, tuple[int, dict[str, torch.Tensor], bool]]:
         return {side: (index, self.row(side, index), key.muted) for side, index in key.picks}
 
+    def _encoded(self, sample: Sample) -> dict[str, torch.Tensor]:
+        shown = sample.images()
+        try:
+            return self.encode(sample, shown)
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a processor or a chat template says
+            raise UserError(
+                f"could not prepare the question '{sample.question[:80]}' of person {sample.person} with "
+                f"{len(shown)} images ({reason(error)}); see that processor and chat template are this model's."
+            ) from error
+
     def row(self, side: str, index: int) -> dict[str, Any]:
+        """Processor tensors with labels, and `images` where the rows are numbered. Raises UserError."""
         sample = self.sides[side][index]
         images = tuple(self.numbers[turn.image] for turn in sample.turns if turn.image is not None)
         found = self.kept.get((side, index))
         if found is None:
-            found = self.kept.keep((side, index), images, self.encode(sample, sample.images()))
+            found = self.kept.keep((side, index), images, self._encoded(sample))
         return {**found, "images": images} if self.numbered else found
