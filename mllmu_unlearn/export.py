@@ -17,6 +17,7 @@ from mllmu_tasks.models.fingerprint import MODEL_FILES, local_folder
 from mllmu_tasks.models.loading import open_model
 from mllmu_unlearn import card
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, whole_folder
+from mllmu_unlearn.only_writer import only_writer
 
 LINKABLE = ("lora", "ia3")
 
@@ -26,7 +27,11 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
 
     Raises UserError for a folder that is no adapter or whose base model is not the one it was made from.
     """
-    out = Path(out)
+    with only_writer(Path(out)):
+        return _merge(adapter, Path(out))
+
+
+def _merge(adapter: Path | str, out: Path) -> Path:
     read, base, revision = _open(adapter)
     _check_output(out, read, {**read.record, "kind": "full"})
     check_base(read, base, revision)
@@ -45,7 +50,11 @@ def link(adapter: Path | str, out: Path | str) -> Path:
     The base model has to stay where it is. Raises UserError as `merge` does, and for adapters that Transformers
     does not apply by itself.
     """
-    out = Path(out)
+    with only_writer(Path(out)):
+        return _link(adapter, Path(out))
+
+
+def _link(adapter: Path | str, out: Path) -> Path:
     read, base, revision = _open(adapter)
     _check_output(out, read, read.record)
     if read.kind not in LINKABLE:

@@ -34,6 +34,7 @@ from mllmu_unlearn.dry_run import describe
 from mllmu_unlearn.endings import Bounds, explained
 from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
+from mllmu_unlearn.only_writer import only_writer
 from mllmu_unlearn.plan import Plan
 from mllmu_unlearn.resume import clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
@@ -53,6 +54,13 @@ def finetune(config: FinetuneConfig) -> Path:
 
 def _run(config: Config) -> Path:
     out = Path(config.output_dir)
+    writes = config.process_index == 0 and not config.dry_run
+    with only_writer(out) if writes else nullcontext():
+        return _run_alone(config, out)
+
+
+def _run_alone(config: Config, out: Path) -> Path:
+    """While no other process writes `out`."""
     if config.process_index == 0:
         check_output(out, sources(config))
     adapters.refuse_adapter_folder(config.model_name_or_path)
