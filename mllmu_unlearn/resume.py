@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import provenance
 from mllmu_unlearn.checkpoints import checkpoints
+from mllmu_unlearn.damage import damage
 from mllmu_unlearn.folders import remove
 
 if TYPE_CHECKING:
@@ -18,19 +19,15 @@ STAMP = "run.json"
 
 
 def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> Path | None:
-    """The checkpoint to go on from; None for a new run, which clears away what an older one left."""
+    """The checkpoint to go on from; None for a new run, which clears away what an older one left.
+
+    A damaged checkpoint is passed over for the one before it. Raises UserError if there is none at all, or if they
+    are another run's.
+    """
     stamp, wanted = work / STAMP, provenance.identity(config, planned)
     found = [folder for _, folder in checkpoints(work)]
     if not config.resume_from_checkpoint:
-        if config.should_save:
-            if found:
-                print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
-            clear(work)
-            work.mkdir(parents=True, exist_ok=True)
-            partial = stamp.with_suffix(".tmp")
-            partial.write_text(json.dumps(wanted), encoding="utf-8")
-            partial.replace(stamp)
-        return None
+        return _anew(config, wanted, work, found)
     if config.resume_from_checkpoint is not True:
         found = [Path(config.resume_from_checkpoint)]
         stamp = found[0].parent / STAMP
@@ -42,7 +39,29 @@ def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work:
     differ = sorted(key for key in wanted if before.get(key) != wanted[key])
     if differ:
         raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
-    return found[-1]
+    for folder in reversed(found):
+        problem = damage(folder)
+        if problem is None:
+            return folder
+        if config.resume_from_checkpoint is not True:
+            raise UserError(
+                f"'{folder}' is damaged ({problem}); leave the path out to take the newest one that is whole."
+            )
+        if config.process_index == 0:
+            print(f"mllmu: {folder} is damaged ({problem}) and is passed over.")
+    return _anew(config, wanted, work, found)
+
+
+def _anew(config: "UnlearnConfig | FinetuneConfig", wanted: dict[str, Any], work: Path, found: list[Path]) -> None:
+    """Clear the checkpoints away and note whose the next ones are."""
+    if config.should_save:
+        if found:
+            print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
+        clear(work)
+        work.mkdir(parents=True, exist_ok=True)
+        partial = (work / STAMP).with_suffix(".tmp")
+        partial.write_text(json.dumps(wanted), encoding="utf-8")
+        partial.replace(work / STAMP)
 
 
 def _stamped(stamp: Path) -> dict[str, Any]:
