@@ -19,15 +19,15 @@ STAMP = "run.json"
 
 
 def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> Path | None:
-    """The checkpoint to go on from; None for a new run, which clears away what an older one left.
+    """The checkpoint to go on from; None for a run that is to `begin`.
 
     A damaged checkpoint is passed over for the one before it. Raises UserError if there is none at all, or if they
     are another run's.
     """
+    if not config.resume_from_checkpoint:
+        return None
     stamp, wanted = work / STAMP, provenance.identity(config, planned)
     found = [folder for _, folder in checkpoints(work)]
-    if not config.resume_from_checkpoint:
-        return _anew(config, wanted, work, found)
     if config.resume_from_checkpoint is not True:
         found = [Path(config.resume_from_checkpoint)]
         stamp = found[0].parent / STAMP
@@ -49,18 +49,19 @@ def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work:
             )
         if config.process_index == 0:
             print(f"mllmu: {folder} is damaged ({problem}) and is passed over.")
-    return _anew(config, wanted, work, found)
+    return None
 
 
-def _anew(config: "UnlearnConfig | FinetuneConfig", wanted: dict[str, Any], work: Path, found: list[Path]) -> None:
-    """Clear the checkpoints away and note whose the next ones are."""
+def begin(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> None:
+    """Clear away what an older run left and note whose the next checkpoints are; once nothing hinders this run."""
     if config.should_save:
+        found = checkpoints(work)
         if found:
             print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
         clear(work)
         work.mkdir(parents=True, exist_ok=True)
         partial = (work / STAMP).with_suffix(".tmp")
-        partial.write_text(json.dumps(wanted), encoding="utf-8")
+        partial.write_text(json.dumps(provenance.identity(config, planned)), encoding="utf-8")
         partial.replace(work / STAMP)
 
 

@@ -36,7 +36,7 @@ from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
 from mllmu_unlearn.only_writer import only_writer
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.resume import clear, resume_from
+from mllmu_unlearn.resume import begin, clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
 Config = UnlearnConfig | FinetuneConfig
@@ -149,6 +149,8 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
+    if resume is None:
+        begin(config, planned, work)
     bounds = Bounds(config.bounds)
     trainer = MethodTrainer(
         model=model,

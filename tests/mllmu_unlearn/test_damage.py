@@ -132,3 +132,14 @@ def test_a_whole_model_without_all_its_tensors(checkpoint, data, tmp_path):
     more = ["--overwrite_output_dir", "true", "--resume_from_checkpoint", str(file.parent)]
     with pytest.raises(UserError, match="checkpoint-1' lacks 4 tensors"):
         run.finetune(parse(FinetuneConfig, [*argv, *more]))
+
+
+def test_a_run_that_cannot_begin_removes_nothing(stopped, tmp_path):
+    """The mistake shows only once the model is loaded."""
+    argv, work, _ = stopped
+    here = shutil.copytree(work, tmp_path / "out.checkpoints")
+    before = sorted(here.rglob("*"))
+    out = ["--output_dir", str(tmp_path / "out"), "--method", "rmu", "--layer", "absent"]
+    with pytest.raises(UserError, match="fits 0 modules"):
+        run.unlearn(parse(UnlearnConfig, [*argv, *out]))
+    assert sorted(here.rglob("*")) == before
