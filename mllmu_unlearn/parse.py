@@ -12,6 +12,7 @@ from transformers.hf_argparser import string_to_bool
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.strict_yaml import load, read_text
 from mllmu_unlearn import methods
+from mllmu_unlearn.training_flags import REFUSED
 
 T = TypeVar("T")
 IDS = "forget_ids"
@@ -27,9 +28,13 @@ class _Unset:
 _UNSET = _Unset()
 
 
+SHOWN = 300
+"""Characters of a parser's message, which repeats what it was given."""
+
+
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}.")
+        raise UserError(f"{message.rstrip('.') if len(message) <= SHOWN else f'{message[:SHOWN]} (shortened)'}.")
 
 
 def parse(cls: type[T], argv: Sequence[str]) -> T:
@@ -70,12 +75,13 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
 
 
 def _help(parser: HfArgumentParser, types: Sequence[type]) -> str:
-    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill six hundred lines."""
+    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill hundreds of lines."""
     theirs = {f.name for f in dataclasses.fields(TrainingArguments)}
     # What our classes declare again is ours: it has another default or meaning here.
     ours = {name for cls in types for base in cls.__mro__ for name in _declared(base)}
     groups = {True: [], False: []}
-    for action in sorted(parser._actions, key=lambda action: action.dest in theirs):
+    shown = [action for action in parser._actions if action.dest not in REFUSED]
+    for action in sorted(shown, key=lambda action: action.dest in theirs):
         groups[action.dest in ours or action.dest not in theirs].append(action)
     formatter = parser._get_formatter()
     for title, mine in (("flags", True), ("flags of transformers.TrainingArguments", False)):
@@ -94,7 +100,7 @@ def json_object(value: dict | str | None) -> dict[str, Any]:
     """A dict, the JSON text of one, or nothing. Raises UserError for anything else."""
     try:
         made = json.loads(value) if isinstance(value, str) else value or {}
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         made = None
     if not isinstance(made, dict):
         raise UserError("""hyper_parameters is no JSON object such as '{"beta": 0.1}'.""")
