@@ -7,7 +7,7 @@ from transformers import TrainingArguments
 from transformers.integrations import INTEGRATION_TO_CALLBACK
 
 from mllmu_tasks.benchmark import RATIOS
-from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.request import id_list
 from mllmu_tasks.settings import Settings
 from mllmu_unlearn import methods, optimizer, training_flags
@@ -154,7 +154,7 @@ class _TrainConfig(Options, TrainingArguments):
 
     def _one_of(self, name: str, value: Any, known: tuple) -> None:
         if value not in known:
-            raise UserError(f"{name} '{value}' is unknown.{did_you_mean(str(value), known)}")
+            raise UserError(f"{name} {quoted(value)} is unknown.{did_you_mean(str(value), known)}")
 
 
 @dataclass

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from mllmu_tasks import strict_yaml
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.strict_yaml import load, read_text
 
 LAUNCHED = "LOCAL_RANK"
 """Set in every process that a launcher started."""
@@ -51,7 +51,7 @@ def shards(config: str) -> bool:
 
 def _content(config: str) -> dict:
     source = f"--accelerate_config '{config}'"
-    content = load(read_text(file_of(config), source), source)
+    content = strict_yaml.read(file_of(config), source)
     if not isinstance(content, dict):
         raise UserError(f"{source} is no launch file: it holds no `key: value` lines.")
     return content

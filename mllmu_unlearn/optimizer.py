@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, get_scheduler
 from transformers.trainer_utils import SchedulerType
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import LONGEST_VALUE, UserError, one_line
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
@@ -84,5 +84,5 @@ def _said(named: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{named[:200]} cannot be used: {reason}.") from error
+        reason = one_line(str(error), 2 * LONGEST_VALUE).rstrip(".") or type(error).__name__
+        raise UserError(f"{one_line(named, 2 * LONGEST_VALUE)} cannot be used: {reason}.") from error

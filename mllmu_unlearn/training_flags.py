@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.errors import LONGEST_VALUE, UserError, did_you_mean, one_line, quoted
 
 WORKS = (
     *("output_dir", "resume_from_checkpoint", "do_train", "seed", "data_seed", "full_determinism", "use_cpu"),
@@ -102,8 +102,6 @@ CHECKPOINTING = ("use_reentrant", "preserve_rng_state", "determinism_check", "de
 """Of torch.utils.checkpoint.checkpoint, as JSON can say them."""
 
 UNKNOWN = "it belongs to a Transformers that this mllmu does not know"
-SHOWN = 60
-"""Characters of a value that a message shows."""
 
 
 def check(config: TrainingArguments) -> None:
@@ -120,7 +118,7 @@ def check(config: TrainingArguments) -> None:
             known, reason = LIMITED[field.name]
             for one in map(_word, value if isinstance(value, list) else [value]):
                 if one not in known:
-                    near = did_you_mean(one[:SHOWN], filter(None, known))
+                    near = did_you_mean(one, filter(None, known))
                     raise UserError(f"{_shown(field.name, one)} has no place here: {reason}.{near}")
             continue
         reason = REFUSED.get(field.name, UNKNOWN)
@@ -138,10 +136,10 @@ def check_together(config: TrainingArguments) -> None:
     for name in ("gradient_checkpointing_kwargs", "lr_scheduler_kwargs"):
         value = getattr(config, name)
         if value is not None and not isinstance(value, dict):
-            raise UserError(f"""--{name} {str(value)[:SHOWN]} is no JSON object such as '{{"name": 1}}'.""")
+            raise UserError(f"""--{name} {quoted(str(value))} is no JSON object such as '{{"name": 1}}'.""")
     for key in config.gradient_checkpointing_kwargs or ():
         if key not in CHECKPOINTING:
-            raise UserError(f"--gradient_checkpointing_kwargs has no '{key}'.{did_you_mean(key, CHECKPOINTING)}")
+            raise UserError(f"--gradient_checkpointing_kwargs has no {quoted(key)}.{did_you_mean(key, CHECKPOINTING)}")
 
 
 def _theirs(config: TrainingArguments) -> list[Field]:
@@ -157,8 +155,7 @@ def _default(field: Field) -> Any:
 def _shown(name: str, value: Any) -> str:
     if name == "hub_token":
         return f"--{name}"
-    text = _word(value)
-    return f"--{name} {text if len(text) <= SHOWN else f'{text[:SHOWN]} (shortened)'}"
+    return f"--{name} {one_line(_word(value), LONGEST_VALUE)}"
 
 
 def _word(value: Any) -> str:
