@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mllmu_tasks import strict_yaml
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.only_writer import only_writer
 
@@ -55,9 +54,9 @@ def check_replacing(folder: Path, record: Mapping[str, Any], remedy: str) -> boo
     if not (folder / MARK).is_file():
         return False
     try:
-        before = yaml.safe_load((folder / MARK).read_text(encoding="utf-8"))
+        before = strict_yaml.read(folder / MARK, MARK)
         same = identifies(before) == identifies(record)
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
+    except (UserError, AttributeError, TypeError, KeyError):
         before, same = {}, False
     if not same:
         what = f"{before['method']}, {_people(before)}" if before else f"an {MARK} that is not ours"

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mllmu_tasks import strict_json
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.user_files import read_text
 from mllmu_unlearn import provenance
 from mllmu_unlearn.checkpoints import checkpoints
 from mllmu_unlearn.damage import damage
@@ -68,7 +70,7 @@ def begin(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path)
 def _stamped(stamp: Path) -> dict[str, Any]:
     """What the run of the checkpoints was; {} if that is not noted. Raises UserError if the note is damaged."""
     try:
-        return dict(json.loads(stamp.read_text(encoding="utf-8"))) if stamp.is_file() else {}
+        return dict(strict_json.loads(read_text(stamp, f"'{stamp}'"))) if stamp.is_file() else {}
     except (ValueError, TypeError) as error:
         raise UserError(f"'{stamp}' is damaged; leave out --resume_from_checkpoint to start anew.") from error
 

@@ -2,15 +2,17 @@
 
 import functools
 import hashlib
-import json
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from mllmu_tasks import strict_json
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.user_files import read_text
 
 SAMPLES = 16
+LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 SAMPLE_BYTES = 64
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
@@ -42,7 +44,7 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
         try:
             with file.open("rb") as content:
                 parts.update(_tensors(content))
-        except (OSError, ValueError, KeyError, struct.error) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"'{file}' is no complete safetensors file ({error}); fetch it again.") from error
     digest = hashlib.sha256()
     for name in sorted(parts):
@@ -57,8 +59,8 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     if not (folder / INDEX).is_file():
         raise UserError(f"model '{name}' has no {WHOLE} and no {INDEX}; only safetensors are opened.")
     try:
-        shards = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError) as error:
+        shards = sorted(set(strict_json.loads(read_text(folder / INDEX, f"'{folder / INDEX}'"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{folder / INDEX}' is no index of shards; fetch it again.") from error
     return [folder / shard for shard in shards]
 
@@ -66,7 +68,9 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
 def _tensors(content: BinaryIO) -> dict[str, bytes]:
     """Tensor name -> description and samples, out of one file. Raises ValueError, KeyError, struct.error."""
     size = struct.unpack("<Q", content.read(8))[0]
-    header = json.loads(content.read(size))
+    if size > LONGEST_HEADER:
+        raise ValueError(f"its header would have {size:,} bytes")
+    header = strict_json.loads(content.read(size))
     header.pop("__metadata__", None)
     found = {}
     for name, tensor in header.items():

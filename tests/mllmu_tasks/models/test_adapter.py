@@ -167,7 +167,7 @@ def test_a_full_model_belongs_to_pretrained(folders, tmp_path):
     [
         ("kind: banana", "known: lora"),
         ("- a list", "holds no mapping"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is no valid YAML"),
         ("kind: ia3", "says lora"),
     ],
 )
