@@ -14,6 +14,7 @@ from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row, by_token, stack
+from mllmu_tasks.models.chat_template import require_shown
 from mllmu_tasks.models.image_tokens import runs
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
 from mllmu_unlearn.data import Sample
@@ -71,6 +72,7 @@ class ChatEncoder:
     def _with_last_answer(self, sample: Sample, images: Sequence[Image]) -> Row:
         messages = as_messages(sample)
         prompt = self.processor.apply_chat_template(messages[:-1], add_generation_prompt=True)
+        require_shown(sample.question, prompt, f"person {sample.person}")
         text = self.processor.apply_chat_template(messages)
         answer = self._answer(prompt, text)
         if not self.stops & set(answer):
@@ -117,6 +119,7 @@ class OfficialEncoder:
             text = f"USER:{image}\n{sample.question}\nASSISTANT: {sample.answer}"
         else:
             text = self.processor.apply_chat_template(as_messages(sample)).strip()
+            require_shown(sample.question, text, f"person {sample.person}")
         row = encode(self.processor, text, images)
         return {**row, "labels": row["input_ids"].clone()}
 
