@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoProcessor
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter
 from mllmu_tasks.models.fingerprint import MODEL_FILES, local_folder
+from mllmu_tasks.models.loading import open_model
 from mllmu_unlearn import card
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, whole_folder
+from mllmu_unlearn.only_writer import only_writer
 
 LINKABLE = ("lora", "ia3")
 
@@ -25,14 +27,15 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
 
     Raises UserError for a folder that is no adapter or whose base model is not the one it was made from.
     """
-    out = Path(out)
+    with only_writer(Path(out)):
+        return _merge(adapter, Path(out))
+
+
+def _merge(adapter: Path | str, out: Path) -> Path:
     read, base, revision = _open(adapter)
     _check_output(out, read, {**read.record, "kind": "full"})
     check_base(read, base, revision)
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(base, revision=revision or "main", dtype="auto")
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot open the base model '{base}' of '{adapter}': {error}") from error
+    model = open_model(base, f"the base model '{base}' of '{adapter}'", revision=revision or "main", dtype="auto")
     merged = attach(model, read, base, revision).merge_and_unload(safe_merge=True)
     with whole_folder(out) as folder:
         merged.save_pretrained(folder)
@@ -47,7 +50,11 @@ def link(adapter: Path | str, out: Path | str) -> Path:
     The base model has to stay where it is. Raises UserError as `merge` does, and for adapters that Transformers
     does not apply by itself.
     """
-    out = Path(out)
+    with only_writer(Path(out)):
+        return _link(adapter, Path(out))
+
+
+def _link(adapter: Path | str, out: Path) -> Path:
     read, base, revision = _open(adapter)
     _check_output(out, read, read.record)
     if read.kind not in LINKABLE:

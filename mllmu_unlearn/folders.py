@@ -12,6 +12,7 @@ from typing import Any
 
 from mllmu_tasks import strict_yaml
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn.only_writer import only_writer
 
 MARK = "unlearning.yaml"
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
@@ -103,19 +104,19 @@ def whole_folder(folder: Path, write: bool = True) -> Iterator[Path]:
     """A folder to write into; it takes the place of `folder` when the block ends without an exception.
 
     The old folder stays until then; an exception or a kill leaves it untouched. write: False on the processes
-    that only take part in gathering weights.
+    that only take part in gathering weights. Raises UserError while another process writes it.
     """
     stage = folder.with_name(f".{folder.name}.staging")
-    if write:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    if not write:
+        yield stage
+        return
+    with only_writer(folder):
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
-    try:
-        yield stage
-        if write:
+        try:
+            yield stage
             _swap(stage, folder)
-    finally:
-        if write:
+        finally:
             shutil.rmtree(stage, ignore_errors=True)
 
 

@@ -78,7 +78,10 @@ def has_deepspeed() -> bool:
 def launch(
     config: str | None, processes: int | None, name: str, arguments: Sequence[str], *, dry_run: bool = False
 ) -> None:
-    """Become the launcher, if one is asked for and this process was not started by it. A dry run plans alone."""
+    """Become what runs the launcher, if one is asked for and did not start this process. A dry run plans alone.
+
+    The process stays, to end the launcher and what that started, but holds nothing of this one, no GPU either.
+    """
     if config is None:
         if processes is not None:
             raise UserError("--num_processes needs --accelerate_config.")
@@ -86,4 +89,4 @@ def launch(
     if LAUNCHED not in os.environ and not dry_run:
         line = command(config, processes, name, arguments)
         sys.stdout.flush()
-        os.execv(line[0], line)
+        os.execv(sys.executable, [sys.executable, "-m", "mllmu_unlearn.processes", *line])

@@ -12,8 +12,11 @@ from mllmu_tasks.errors import LONGEST_VALUE, UserError, did_you_mean, one_line,
 from mllmu_unlearn import methods
 from mllmu_unlearn.methods._checks import check_declaration
 from mllmu_unlearn.recipes import find_recipe
+from mllmu_unlearn.training_flags import REFUSED
 
 T = TypeVar("T")
+LONGEST_PARSED = 300
+"""Characters of the parser's messages, which repeat what they were given."""
 IDS = "forget_ids"
 PEOPLE = (IDS, "forget_ratio")
 """Two ways to name the same thing: one on the command line takes the place of the other in a file."""
@@ -29,7 +32,7 @@ _UNSET = _Unset()
 
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}.")
+        raise UserError(f"{one_line(message, LONGEST_PARSED).rstrip('.')}.")
 
 
 def parse(cls: type[T], argv: Sequence[str]) -> T:
@@ -72,12 +75,13 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
 
 
 def _help(parser: HfArgumentParser, types: Sequence[type]) -> str:
-    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill six hundred lines."""
+    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill hundreds of lines."""
     theirs = {f.name for f in dataclasses.fields(TrainingArguments)}
     # What our classes declare again is ours: it has another default or meaning here.
     ours = {name for cls in types for base in cls.__mro__ for name in _declared(base)}
     groups = {True: [], False: []}
-    for action in sorted(parser._actions, key=lambda action: action.dest in theirs):
+    shown = [action for action in parser._actions if action.dest not in REFUSED]
+    for action in sorted(shown, key=lambda action: action.dest in theirs):
         groups[action.dest in ours or action.dest not in theirs].append(action)
     formatter = parser._get_formatter()
     for title, mine in (("flags", True), ("flags of transformers.TrainingArguments", False)):

@@ -12,7 +12,19 @@ from transformers import set_seed
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, asking, card, features, models, plan, provenance, references, suffix
+from mllmu_unlearn import (
+    adapters,
+    asking,
+    card,
+    features,
+    image_counts,
+    models,
+    plan,
+    provenance,
+    references,
+    suffix,
+    texts,
+)
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.context import Context
@@ -22,8 +34,9 @@ from mllmu_unlearn.dry_run import describe
 from mllmu_unlearn.endings import Bounds, explained
 from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
+from mllmu_unlearn.only_writer import only_writer
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.resume import clear, resume_from
+from mllmu_unlearn.resume import begin, clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
 Config = UnlearnConfig | FinetuneConfig
@@ -41,6 +54,13 @@ def finetune(config: FinetuneConfig) -> Path:
 
 def _run(config: Config) -> Path:
     out = Path(config.output_dir)
+    writes = config.process_index == 0 and not config.dry_run
+    with only_writer(out) if writes else nullcontext():
+        return _run_alone(config, out)
+
+
+def _run_alone(config: Config, out: Path) -> Path:
+    """While no other process writes `out`."""
     if config.process_index == 0:
         check_output(out, sources(config))
     adapters.refuse_adapter_folder(config.model_name_or_path)
@@ -100,6 +120,7 @@ def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:
 def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | None) -> None:
     method = config.chosen
     processor = models.load_processor(config)
+    texts.refuse_marks(processor, planned.sides)
     model = models.load_model(config)
     official = config.protocol == "official"
     if official:
@@ -108,8 +129,9 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
         encoder = suffix.SuffixEncoder(processor)
     else:
         encoder = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
-    collator = Collator(models.padding_id(processor), encoder.whole_sequence)
+    collator = Collator(models.padding_id(processor), encoder.whole_sequence, image_counts.mark(model))
     rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
+    texts.refuse_unknown_tokens(processor, model, rows)
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
     began = time.monotonic()
     model = method.wrap(Context(model, rows, collator, config, planned.steps_per_epoch))
@@ -127,6 +149,8 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
+    if resume is None:
+        begin(config, planned, work)
     bounds = Bounds(config.bounds)
     trainer = MethodTrainer(
         model=model,

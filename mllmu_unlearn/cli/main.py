@@ -10,6 +10,7 @@ import typer
 
 from mllmu_tasks import __version__, streams
 from mllmu_tasks.errors import UserError, one_line, unforeseen
+from mllmu_unlearn import signals
 from mllmu_unlearn.cli import (
     baseline,
     check,
@@ -68,11 +69,12 @@ def main() -> None:
     # bitsandbytes asks a hub for a faster 4-bit kernel when it is imported, and warns that there is none
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     streams.ready()
+    signals.install()
     try:
         code = _run()
     except KeyboardInterrupt:
         code = 130
-    raise SystemExit(code if _delivered() else 2)
+    raise SystemExit(signals.exit_code(code if _delivered() else 2))
 
 
 def _run() -> int:

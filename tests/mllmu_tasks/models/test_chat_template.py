@@ -45,7 +45,7 @@ def test_filled_prompts_are_whole_prompts(folders, family):
     assert len(rendered) < 2 * len(list(conversations(family in tiny_models.NEED_IMAGES)))
 
 
-@pytest.mark.parametrize("wrap", ["{{ text | upper }}", "{{ text | length }} {{ text }}", "{{ text }} {{ text }}", "x"])
+@pytest.mark.parametrize("wrap", ["{{ text | upper }}", "{{ text | length }} {{ text }}", "{{ text }} {{ text }}"])
 def test_a_template_that_does_more_is_asked_every_time(folders, wrap):
     processor = AutoProcessor.from_pretrained(folders())
     processor.chat_template = "{% set text = messages[-1]['content'][-1]['text'] %}" + wrap
@@ -95,3 +95,14 @@ def test_a_template_that_is_wrong_otherwise_is_left_to_those_who_render_it(folde
         chat_template.refuse_endless(processor, "it")
         with pytest.raises(UserError, match="here: the model's chat template does not take these turns"):
             ChatTemplate(processor)([{"role": "user", "content": [{"type": "text", "text": "Who?"}]}], "here")
+
+
+@pytest.mark.parametrize("template", ["x", "{{ messages[0]['content'][0]['text'] }}"])
+def test_a_template_that_never_shows_the_question_is_refused(folders, template):
+    processor = AutoProcessor.from_pretrained(folders())
+    processor.chat_template = template
+    turn = lambda role, text: {"role": role, "content": [{"type": "text", "text": text}]}
+    messages = [turn("user", "Hello"), turn("assistant", "Yes?"), turn("user", "Who lives in Oslo?")]
+    for _ in range(2):
+        with pytest.raises(UserError, match="person 003: the model's chat template does not show the question"):
+            ChatTemplate(processor)(messages, "person 003")
