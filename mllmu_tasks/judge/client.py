@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,11 @@ import httpx
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.judge.rubric import MAX_TOKENS
+from mllmu_tasks.results.text_safety import one_line
 
 PATIENCE = 900.0  # seconds that one call may spend waiting for a server that says "too many requests"
 LONGEST_REPLY = 20_000  # characters that are kept
 NOT_THE_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of JSON from outside
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 class CallFailed(Exception):
@@ -183,7 +182,7 @@ class _Later(Exception):
 
 def fit_for_a_terminal(text: str) -> str:
     """At most 300 characters on one line, without control characters."""
-    return _CONTROL.sub(" ", text).strip()[:300]
+    return one_line(text, 300)
 
 
 def retry_after(value: str | None) -> float:

@@ -19,7 +19,6 @@ from typing import Any
 from PIL import Image
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.strict_json import loads
 
 REMEMBERED = 64
 FINISHED = "finished"
@@ -45,12 +44,15 @@ class Journal:
         if file.is_file():
             text = file.read_text(encoding="utf-8", errors="replace")
             self._torn = bool(text) and not text.endswith("\n")
-            for line in text.split("\n"):
-                match _entry(line):
-                    case [key, dict(how)] if key == FINISHED:
-                        self.finished = how
-                    case [str(key), str(answer)] if key != FINISHED:
-                        self.answers[key] = answer
+            for line in text.splitlines():
+                try:
+                    key, answer = json.loads(line)
+                except ValueError:
+                    continue  # the line that was being written when the run was killed
+                if key == FINISHED:
+                    self.finished = answer
+                else:
+                    self.answers[key] = answer
 
     def write(self, keys: Sequence[str], answers: Sequence[str]) -> None:
         """Append answers; they survive the end of this process, however it ends. Raises UserError if it fails."""
@@ -77,14 +79,6 @@ class Journal:
         except OSError as error:
             raise UserError(f"answers cannot be kept in {self.file} ({error}); set MLLMU_CACHE to a folder.") from error
         self._torn = False
-
-
-def _entry(line: str) -> Any:
-    """None for a line that is no JSON: the one that was being written when the run was killed."""
-    try:
-        return loads(line)
-    except ValueError:
-        return None
 
 
 def open_journal(folder: Path, run: str, how: Mapping[str, Any], sampled: bool) -> Journal:

@@ -1,6 +1,5 @@
 """Answers survive whatever ends the run, and only the same request of the same model finds them again."""
 
-import json
 import os
 import shutil
 import signal
@@ -246,14 +245,3 @@ def test_hashes_of_images_are_of_their_pixels():
     assert len(set(first)) == 200
     assert hash_of(many[0].resize((112, 28))) not in first
     assert hash_of(many[0].convert("L")) not in first
-
-
-@pytest.mark.parametrize(
-    "torn", ["5", "[1, 2]", '[["a"], "b"]', '["a", 1]', '["finished", "x"]', "[" * 100_000, "\u2028"]
-)
-def test_a_damaged_line_costs_its_answer_and_no_other(tmp_path, torn):
-    file = tmp_path / "j.jsonl"
-    spoken = json.dumps(["key", "one\u2028two\x85three"], ensure_ascii=False)
-    file.write_text(f"{torn}\n{spoken}\n", encoding="utf-8")
-    assert Journal(file).answers == {"key": "one\u2028two\x85three"}
-    assert Journal(file).finished is None
