@@ -86,13 +86,6 @@ class Run:
         return self.model not in OUR_MODELS
 
     @property
-    def is_result(self) -> bool:
-        """False if a backend that may hide failures left a question without an answer: others of its answers may
-        be wrong for the same reason (stock `llava_hf` answers a text question from the image question before it).
-        """
-        return not self.may_hide_failures or all(sample.answered for sample in self.samples)
-
-    @property
     def prompt_style(self) -> str:
         """`chat` or `official` of our models; `of BACKEND` where a backend of lmms-eval renders in its own way."""
         if self.may_hide_failures:
