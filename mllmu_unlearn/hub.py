@@ -18,6 +18,7 @@ from mllmu_tasks.models.adapter import read_record
 from mllmu_tasks.results.comparable import differences
 from mllmu_tasks.results.runs import Run, load_runs
 from mllmu_tasks.results.table import Cell, cells, render
+from mllmu_tasks.results.validity import all_flaws
 from mllmu_tasks.settings import DEFAULT_DATA
 from mllmu_tasks.user_files import read_text
 from mllmu_unlearn import card
@@ -73,7 +74,7 @@ def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
         data = str(facts.get("data"))
         shown = _shown(data)
         day = f"{run.date[:4]}-{run.date[4:6]}-{run.date[6:8]}"
-        for cell in cells(run):
+        for cell in cells([run]):
             task, value = f"{group_name(cell.split, cell.ratio)}_{cell.task}", round(cell.estimate.mean, 4)
             notes = _notes(cell, facts, run)
             index.append(
@@ -118,7 +119,7 @@ def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_m
             content["revision"] = None
         (stage / config.name).write_text(json.dumps(content, indent=2), encoding="utf-8")
     index, entries = forms(repo_id.rpartition("/")[2], runs)
-    table = render([c for run in runs for c in cells(run)], "markdown") if runs else ""
+    table = render([c for run in runs for c in cells([run])], "markdown") if runs else ""
     card.write(stage, _public(record), name=repo_id, model_index=index, table=table)
     if entries:
         (stage / RESULTS_FILE).parent.mkdir()
@@ -132,13 +133,11 @@ def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_m
 
 def _runs(results: Sequence[Path]) -> list[Run]:
     runs = load_runs(results)
-    if any(run.limit for run in runs):
-        raise UserError("a run with --limit is no result; leave it out of --results.")
     differ = differences(runs) if runs else []
     if differ:
         raise UserError(f"these runs cannot stand on one card: {'; '.join(differ)}.")
-    if any(not cell.is_result for run in runs for cell in cells(run)):
-        raise UserError("a backend of lmms-eval left questions without an answer; evaluate with --model mllmu_hf.")
+    if flaws := all_flaws(runs):
+        raise UserError(f"these results cannot stand on a card: {flaws[0]}; evaluate again, whole and with mllmu_hf.")
     return runs
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from mllmu_tasks.results.table import escape
+from mllmu_tasks.results.text_safety import printable
 
 DOC = Path(__file__).parents[1] / "docs" / "backends.md"
 PROBE = Path(__file__).with_name("backend_probe.py")
@@ -85,7 +85,12 @@ def as_table(found: list[dict[str, str]]) -> str:
 def _short(text: str, said: dict[str, int]) -> str:
     verdict, colon, words = text.partition(": ")
     words = words.replace("`", "'")  # they stand in backticks
-    return f"{verdict} ({said.setdefault(words, len(said) + 1)})" if colon else escape(text)
+    return f"{verdict} ({said.setdefault(words, len(said) + 1)})" if colon else _cell(text)
+
+
+def _cell(text: str) -> str:
+    """Our own words, which may hold Markdown."""
+    return printable(text).replace("|", "\\|").replace("<", "&lt;")
 
 
 def not_run() -> str:
@@ -97,7 +102,7 @@ def not_run() -> str:
     for name in MODEL_REGISTRY_V2.list_canonical_model_ids():
         if name not in tried and not name.startswith("mllmu_"):
             reasons.setdefault(_obstacle(MODEL_REGISTRY_V2.get_manifest(name)), []).append(f"`{name}`")
-    lines = [f"| {escape(why)} | {', '.join(sorted(names))} |" for why, names in sorted(reasons.items())]
+    lines = [f"| {_cell(why)} | {', '.join(sorted(names))} |" for why, names in sorted(reasons.items())]
     return "\n".join(["| why not | backends |", "|---|---|", *lines])
 
 

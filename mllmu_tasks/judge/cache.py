@@ -9,6 +9,7 @@ from pathlib import Path
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.judge.rubric import VERSION
 from mllmu_tasks.settings import cache_folder
+from mllmu_tasks.strict_json import expect, loads
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class Grade:
     score: int
     reply: str
     answered_by: str
+
+
+GRADE_TYPES = {"score": int, "reply": str, "answered_by": str}
 
 
 class GradeCache:
@@ -40,12 +44,13 @@ class GradeCache:
         Raises UserError if the folder cannot be read.
         """
         try:
-            grade = Grade(**json.loads(self._file(key).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
+            known = loads(self._file(key).read_bytes())
+            grade = Grade(**{key: expect(known, key, kind) for key, kind in GRADE_TYPES.items()})
+        except (FileNotFoundError, ValueError, AttributeError):
             return None
         except OSError as error:
             raise UserError(f"'{self._folder}' cannot be read ({error.strerror}); set MLLMU_CACHE.") from error
-        return grade if type(grade.score) is int and 1 <= grade.score <= 10 else None
+        return grade if 1 <= grade.score <= 10 else None
 
     def put(self, key: str, grade: Grade) -> None:
         """Raises UserError if the folder cannot be written."""

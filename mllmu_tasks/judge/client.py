@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from mllmu_tasks.errors import UserError, one_line, quoted
+from mllmu_tasks.errors import UserError, quoted
 from mllmu_tasks.judge.body import ACCEPTED, Answer, UnusableBody, read
 from mllmu_tasks.judge.rubric import MAX_TOKENS
+from mllmu_tasks.results.text_safety import one_line
 from mllmu_tasks.strict_json import loads
 
 PATIENCE = 900.0  # seconds that one call may spend waiting for a server that says "too many requests"
 LONGEST_REPLY = 20_000  # characters that are kept
 NOT_THE_FORM = (ValueError, LookupError, TypeError, AttributeError)  # of JSON from outside
-_UNSHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
 class CallFailed(Exception):
@@ -189,8 +188,8 @@ class _Later(Exception):
 
 
 def fit_for_a_terminal(text: str) -> str:
-    """At most 300 characters on one line, without control characters and other marks that do not show."""
-    return one_line(_UNSHOWN.sub(" ", text[:300])).strip()
+    """At most 300 characters on one line, without control characters."""
+    return one_line(text, 300)
 
 
 def retry_after(value: str | None) -> float:

@@ -10,12 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mllmu_tasks.benchmark import Leaf
 from mllmu_tasks.judge.cache import GradeCache, write_whole
-from mllmu_tasks.judge.client import ChatClient, fit_for_a_terminal
+from mllmu_tasks.judge.client import ChatClient
 from mllmu_tasks.judge.judging import Outcome, Plan, Status, asked, generation_samples
 from mllmu_tasks.judge.rubric import MAX_TOKENS, VERSION
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.statistics import Estimate, clustered_mean
+from mllmu_tasks.results.table import MARK, NOT_A_RESULT
+from mllmu_tasks.results.text_safety import one_line
+from mllmu_tasks.results.validity import Flaw, all_flaws, explain
 
 SCHEMA = 1
 METRIC = "mllmu_factuality"
@@ -37,6 +41,12 @@ class Line:
     unparsed: int
     failed: int
     empty: int
+
+
+def notes(run: Run, pairs: Pairs) -> list[Flaw]:
+    """What is wrong with the leaves that were judged: a part of their questions, a backend that may hide failures."""
+    judged = {sample.leaf.name for sample, _ in pairs}
+    return [flaw for flaw in all_flaws([run]) if flaw.leaf in judged]
 
 
 def judged_file(run: Run) -> Path:
@@ -99,6 +109,7 @@ def as_json(run: Run, pairs: Pairs, client: ChatClient) -> str:
                 "max_tokens": MAX_TOKENS,
             },
             "complete": all(outcome.status is Status.JUDGED for _, outcome in pairs),
+            "notes": list(map(str, notes(run, pairs))),
             "leaves": {line.name: _flat(line) for line in leaf_lines(pairs)},
             "splits": {line.name: _flat(line) for line in split_lines(pairs)},
             "samples": [
@@ -139,26 +150,31 @@ def write(run: Run, pairs: Pairs, client: ChatClient) -> Path:
     return file
 
 
-def table(title: str, pairs: Pairs) -> str:
-    """Leaves, then splits with both modalities pooled."""
-    drawn = Table(title=Text(fit_for_a_terminal(title)), title_justify="left")
+def table(run: Run, pairs: Pairs) -> str:
+    """Leaves, then splits with both modalities pooled; what is no result or a part is marked and explained below."""
+    flaws = notes(run, pairs)
+    void = f" ({NOT_A_RESULT})" if any(flaw.void for flaw in flaws) else ""
+    marked = {name for flaw in flaws for name in (flaw.leaf, Leaf.parse(flaw.leaf).group)}
+    drawn = Table(title=Text(one_line(f"{run.name}{void}")), title_justify="left")
     drawn.add_column("")
     for head in ("factuality", "judged", "people", "unparsed", "failed", "empty"):
         drawn.add_column(head, justify="right", no_wrap=True)
-    _add(drawn, leaf_lines(pairs))
+    _add(drawn, leaf_lines(pairs), marked)
     drawn.add_section()
-    _add(drawn, split_lines(pairs))
+    _add(drawn, split_lines(pairs), marked)
     console = Console(width=110, file=io.StringIO(), force_terminal=False)
     console.print(drawn)
-    return console.file.getvalue()
+    below = "".join(f"{MARK} {one_line(line)}\n" for line in explain({run.name: flaws}))
+    return console.file.getvalue() + below
 
 
-def _add(drawn: Table, lines: Iterable[Line]) -> None:
+def _add(drawn: Table, lines: Iterable[Line], marked: set[str]) -> None:
     for line in lines:
         estimate = line.estimate
         judged, people = (estimate.questions, estimate.people) if estimate else (0, 0)
         counts = (f"{judged} of {line.answers}", people, line.unparsed, line.failed, line.empty)
-        drawn.add_row(line.name, _number(estimate), *map(str, counts))
+        mark = f" {MARK}" if line.name in marked else ""
+        drawn.add_row(line.name, f"{_number(estimate)}{mark}", *map(str, counts))
 
 
 def _number(estimate: Estimate | None) -> str:

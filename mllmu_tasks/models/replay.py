@@ -1,6 +1,5 @@
 """`mllmu_replay`: answers that are known beforehand, to test tasks, tables and gates without a model."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from mllmu_tasks import streams
 from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.models.rendering import describe
 from mllmu_tasks.models.response_cache import identify
+from mllmu_tasks.strict_json import read_lines
 
 
 class MllmuReplay(lmms):
@@ -73,14 +73,13 @@ def _read_logged(folder: Path) -> dict[tuple, str]:
     logged: dict[tuple, str] = {}
     for file in files:
         task = file.stem.split("_samples_", 1)[1]
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                row = json.loads(line)
-                answer = row["filtered_resps"]  # lmms-eval logs a list of one as its item
-                answer = answer if isinstance(answer, str) else answer[0]
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                raise UserError(f"'{file}', line {number}, is no sample of lmms-eval; log that run again.") from error
-            key = (task, row.get("person"), row.get("question_index"))
+        for number, row in read_lines(file, "sample of lmms-eval"):
+            answer = row.get("filtered_resps")  # lmms-eval logs a list of one as its item
+            answer = answer[0] if isinstance(answer, list) and answer else answer
+            person, index = row.get("person"), row.get("question_index")
+            if not (isinstance(answer, str) and isinstance(person, str | None) and isinstance(index, int | None)):
+                raise UserError(f"'{file}' line {number} is no sample of lmms-eval; log that run again.")
+            key = (task, person, index)
             if logged.setdefault(key, answer) != answer:
                 raise UserError(
                     f"'{folder}' holds several runs of {task} whose answers differ; give the folder of one."

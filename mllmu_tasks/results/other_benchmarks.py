@@ -1,7 +1,5 @@
 """A metric of any other lmms-eval task: its reported number, and its single scores where they are logged."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mllmu_tasks.errors import UserError, did_you_mean
@@ -9,6 +7,7 @@ from mllmu_tasks.results.contrast import Contrast, Kind, Reported, contrast
 from mllmu_tasks.results.rules import Rule
 from mllmu_tasks.results.runs import Run
 from mllmu_tasks.results.sides import Side
+from mllmu_tasks.strict_json import is_finite, read_lines
 
 FEW = 40
 """Fewer questions than this say nothing where only the t test can be used."""
@@ -29,7 +28,7 @@ def read_metric(side: Side, rule: Rule) -> Metric | None:
     if found is None:
         return None
     run, values = found
-    numbers = {key: value for key, value in values.items() if _number(value) and "_stderr" not in key}
+    numbers = {key: value for key, value in values.items() if is_finite(value) and "_stderr" not in key}
     keys = [key for key in numbers if rule.metric in (key, key.partition(",")[0])]
     if len(keys) != 1:
         known = sorted({key if keys else key.partition(",")[0] for key in keys or numbers})
@@ -41,7 +40,7 @@ def read_metric(side: Side, rule: Rule) -> Metric | None:
     errors = (values.get(f"{name}_stderr{kind},{filtered}") for kind in ("_clustered", "", "_clt"))
     value = float(numbers[keys[0]])
     return Metric(
-        value, next((float(e) for e in errors if _number(e)), None), _single(run, rule.benchmark, name, value)
+        value, next((float(e) for e in errors if is_finite(e)), None), _single(run, rule.benchmark, name, value)
     )
 
 
@@ -49,23 +48,15 @@ def _single(run: Run, benchmark: str, metric: str, reported: float) -> dict[tupl
     """Single scores, if every sample has one and their mean is the reported number."""
     file = run.sample_file(benchmark)
     scores = {}
-    for row in _rows(file) if file.exists() else ():
+    for _, row in read_lines(file, "logged sample") if file.is_file() else ():
         score = row.get(metric)
         if isinstance(score, bool):
             score = float(score)
-        if not _number(score):
+        if not is_finite(score):
             return {}
-        scores[row.get("doc_id"), row.get("doc_hash")] = float(score)
+        scores[str(row.get("doc_id")), str(row.get("doc_hash"))] = float(score)
     mean = sum(scores.values()) / len(scores) if scores else float("nan")
     return scores if abs(mean - reported) < 1e-6 else {}
-
-
-def _rows(file) -> Iterator[dict]:
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            yield dict(json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"'{file}' line {number} is no logged sample ({error}).") from error
 
 
 def compare(rule: Rule, here: Metric, there: Metric | None) -> Contrast | Reported | str:
@@ -91,7 +82,3 @@ def compare(rule: Rule, here: Metric, there: Metric | None) -> Contrast | Report
     return "it has neither single scores that average to the reported number nor a standard error; " + (
         "'point: true' in the rule compares the numbers as they are"
     )
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

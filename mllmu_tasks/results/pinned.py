@@ -12,6 +12,7 @@ from pathlib import Path
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.runs import Run
+from mllmu_tasks.strict_json import expect, read_object
 
 MANIFEST = "baseline.json"
 FORMAT = 1
@@ -64,13 +65,15 @@ def read_manifest(folder: Path) -> Manifest | None:
     file = folder / MANIFEST
     if not file.is_file():
         return None
+    data = read_object(file, "list of a pinned baseline")
+    if data.get("format", FORMAT) != FORMAT:
+        raise UserError(f"'{file}' is of another format; this version reads format {FORMAT}.")
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        if data.pop("format") != FORMAT:
-            raise UserError(f"'{file}' is of another format; this version reads format {FORMAT}.")
-        return Manifest(**data)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        texts = {key: expect(data, key, str) for key in ("name", "model", "model_args", "saved", "version")}
+        files = {name: expect(data["files"], name, str) for name in expect(data, "files", dict)}
+    except ValueError as error:
         raise UserError(f"'{file}' cannot be read ({error}); save the baseline again.") from error
+    return Manifest(**texts, files=files)
 
 
 def verify(folder: Path) -> Manifest | None:

@@ -1,16 +1,29 @@
 """lmms-eval's output folders -> typed runs, out of `*_results.json` and `*_samples_*.jsonl` alone."""
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mllmu_tasks.benchmark import OUR_MODELS, Leaf
+from mllmu_tasks.benchmark import OUR_MODELS, RATIOS, Leaf, Split, group_name
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.strict_json import expect, expect_number, is_finite, loads, read_lines, read_object, reason, shortened
 
 RESULTS_SUFFIX = "_results.json"
 FACTS_METRIC = "mllmu_facts,none"
+FACT_TYPES = {
+    "data": str,
+    "data_hash": str,
+    "seed": int,
+    "shots": list,
+    "shot_questions": int,
+    "shot_people": list,
+    "questions": int,
+    "people": int,
+    "left_out": dict,
+}
+"""Of what every leaf records; each may be absent or null."""
+GROUPS = {group_name(split, ratio) for split in (None, *Split) for ratio in RATIOS}
 ABOUT = ("lmms_eval_version", "git_hash", "total_evaluation_time_seconds", "throughput")
 
 
@@ -36,7 +49,8 @@ class Run:
 
     facts: leaf name -> the settings in force (data, hash, seed, shots, ...), as the task recorded them.
     scores: leaf name -> what lmms-eval put into the results file. config: its record of the command line.
-    about: the rest of what it says about the run: ABOUT.
+    about: the rest of what it says about the run: ABOUT. unknown: tasks named `mllmu...` that are no leaf and no group
+    of this version.
     """
 
     file: Path
@@ -51,6 +65,7 @@ class Run:
     scores: dict[str, dict] = field(default_factory=dict)
     config: dict = field(default_factory=dict)
     about: dict = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,13 +84,6 @@ class Run:
     def may_hide_failures(self) -> bool:
         """True for backends of lmms-eval, several of which turn a failure into an empty answer."""
         return self.model not in OUR_MODELS
-
-    @property
-    def is_result(self) -> bool:
-        """False if a backend that may hide failures left a question without an answer: others of its answers may
-        be wrong for the same reason (stock `llava_hf` answers a text question from the image question before it).
-        """
-        return not self.may_hide_failures or all(sample.answered for sample in self.samples)
 
     @property
     def prompt_style(self) -> str:
@@ -98,7 +106,8 @@ def results_files(path: Path) -> list[Path]:
     """The results files at or below a path, oldest first. Raises UserError if the path does not exist."""
     if not path.exists():
         raise UserError(f"'{path}' does not exist; give the --output_path of an lmms-eval run.")
-    return [path] if path.is_file() else sorted(path.rglob(f"*{RESULTS_SUFFIX}"))
+    found = sorted(path.rglob(f"*{RESULTS_SUFFIX}")) if path.is_dir() else [path]
+    return [file for file in found if file.is_file()]  # a named pipe of that name would wait for ever
 
 
 def load_runs(paths: Iterable[str | Path]) -> list[Run]:
@@ -108,11 +117,15 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
     """
     runs = []
     for path in map(Path, paths):
-        found = [run for run in map(load_run, results_files(path)) if run.leaves]
+        every = [load_run(file) for file in results_files(path)]
+        found = [run for run in every if run.leaves]
         if not found:
+            strange = sorted({task for run in every for task in run.unknown})
             raise UserError(
-                f"'{path}' holds no results of MLLMU tasks; lmms-eval ends with exit code 0 even when a run "
-                "failed, so read its log, and run it with --log_samples --output_path."
+                f"'{path}' holds no results of MLLMU tasks"
+                + (f" that this version knows ({', '.join(strange)})" if strange else "")
+                + "; lmms-eval ends with exit code 0 even when a run failed, so read its log, and run it with "
+                "--log_samples --output_path."
             )
         runs += found
     return runs
@@ -120,27 +133,31 @@ def load_runs(paths: Iterable[str | Path]) -> list[Run]:
 
 def load_run(file: Path) -> Run:
     """One `*_results.json` with the sample files of the same date beside it. Raises UserError."""
+    results = read_object(file, "results file of lmms-eval")
     try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-        scores = dict(results["results"])
-        config = dict(results.get("config") or {})
-        facts = {task: _facts(values) for task, values in scores.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        scores = {task: expect(results["results"], task, dict) for task in expect(results, "results", dict)}
+        config = _config(expect(results, "config", dict, default={}))
+        facts = {task: _facts(task, values) for task, values in scores.items()}
+        expect(results, "throughput", dict, default={})
+        groups = {*expect(results, "groups", dict, default={}), *expect(results, "group_subtasks", dict, default={})}
+    except ValueError as error:
         raise UserError(f"'{file}' is no results file of lmms-eval ({error}).") from error
-    leaves, other = [], {}
+    leaves, other, unknown = [], {}, []
     for task, values in scores.items():
         try:
             leaves.append(Leaf.parse(task))
         except ValueError:
             if not task.startswith("mllmu"):
                 other[task] = values
+            elif task not in groups and task not in GROUPS:
+                unknown.append(task)
     date = file.name.removesuffix(RESULTS_SUFFIX)
     samples = []
     for leaf in leaves:
         samples += _samples(file.with_name(f"{date}_samples_{leaf.name}.jsonl"), leaf)
     return Run(
         file=file,
-        model=str(config.get("model", "")),
+        model=config.get("model") or "",
         model_args=_arguments(config.get("model_args")),
         date=date,
         limit=config.get("limit"),
@@ -151,46 +168,67 @@ def load_run(file: Path) -> Run:
         scores={leaf.name: scores[leaf.name] for leaf in leaves},
         config=config,
         about={key: results.get(key) for key in ABOUT},
+        unknown=tuple(unknown),
     )
 
 
-def _arguments(given: object) -> str:
+def _config(given: dict) -> dict:
+    """lmms-eval's record of the command line. Raises ValueError if what is read of it has another type."""
+    expect(given, "model", str, default="")
+    expect(given, "model_args", str, dict, default="")
+    expect(given, "resolved_cli_args", dict, default={})
+    if given.get("limit") is not None and not is_finite(given["limit"]):
+        raise ValueError(f"'limit' is {shortened(given['limit'])}, where a number is needed")
+    return given
+
+
+def _arguments(given: str | dict | None) -> str:
     """As on the command line; lmms-eval's --config takes a mapping as well."""
-    return ",".join(f"{k}={v}" for k, v in given.items()) if isinstance(given, dict) else str(given or "")
+    return ",".join(f"{k}={v}" for k, v in given.items()) if isinstance(given, dict) else given or ""
 
 
-def _facts(values: dict) -> dict:
+def _facts(task: str, values: dict) -> dict:
+    """What the task recorded of itself; {} if nothing. Raises ValueError for values of another type."""
     text = values.get(FACTS_METRIC)
-    return json.loads(text) if isinstance(text, str) and text.startswith("{") else {}
+    if not isinstance(text, str) or not text.startswith("{"):
+        return {}
+    try:
+        facts = loads(text)
+        for key, kind in FACT_TYPES.items():
+            expect(facts, key, kind, default=None)
+    except ValueError as error:
+        raise ValueError(f"{FACTS_METRIC} of {task}: {reason(error)}") from error
+    return facts
 
 
 def _samples(file: Path, leaf: Leaf) -> list[Sample]:
-    if not file.exists():
+    if not file.is_file():
         raise UserError(f"'{file}' is missing; run lmms-eval with --log_samples.")
     samples = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, row in read_lines(file, "scored MLLMU question"):
+        if "person" in row and row["person"] is None:  # the placeholder of a leaf that has no question to ask
+            continue
         try:
-            row = json.loads(line)
-            if row.get("person") is None:  # the placeholder of a leaf that has no question to ask
-                continue
-            samples.append(
-                Sample(
-                    leaf=leaf,
-                    person=row["person"],
-                    question_index=row["question_index"],
-                    score=float(row["score"]),
-                    prediction=row["prediction"],
-                    gold=row["gold"],
-                    answered=bool(row["answered"]),
-                    parsed=bool(row["parsed"]),
-                    metrics={k: float(v) for k, v in row.items() if k.startswith("mllmu_") and _number(v)},
-                    question=row.get("question", ""),
-                )
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"'{file}' line {number} is no scored MLLMU question ({error!r}).") from error
+            samples.append(_sample(row, leaf))
+        except ValueError as error:
+            raise UserError(f"'{file}' line {number} is no scored MLLMU question ({error}).") from error
     return samples
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _sample(row: dict, leaf: Leaf) -> Sample:
+    return Sample(
+        leaf=leaf,
+        person=expect(row, "person", str),
+        question_index=expect(row, "question_index", int),
+        score=expect_number(row, "score"),
+        prediction=expect(row, "prediction", str),
+        gold=expect(row, "gold", str),
+        answered=bool(expect(row, "answered", bool, int, float)),
+        parsed=bool(expect(row, "parsed", bool, int, float)),
+        metrics={
+            key: expect_number(row, key)
+            for key, value in row.items()
+            if key.startswith("mllmu_") and isinstance(value, (int, float)) and not isinstance(value, bool)
+        },
+        question=expect(row, "question", str, default=""),
+    )

@@ -1,7 +1,6 @@
 """One side of a check (results, baseline or reference): lmms-eval output, and everything that is wrong with it."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from mllmu_tasks.benchmark import OUR_MODELS, Leaf, Split
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results import validity
 from mllmu_tasks.results.comparable import COMPARED
 from mllmu_tasks.results.pinned import verify
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
@@ -100,14 +100,11 @@ def _one_evaluation(role: str, runs: Sequence[Run]) -> None:
 
 
 def _problems(role: str, run: Run, least_answered: float) -> Iterable[Problem]:
-    if run.limit is not None and run.limit >= 0:
-        yield Problem(role, "", f"a partial run (--limit {run.limit:g})")
-    if run.config.get("offset"):
-        yield Problem(role, "", f"a partial run (--offset {run.config['offset']})")
-    by_leaf: dict[Leaf, list[Sample]] = {leaf: [] for leaf in run.leaves}
-    for sample in run.samples:
-        by_leaf[sample.leaf].append(sample)
-    for leaf, samples in by_leaf.items():
+    if partial := validity.limits(run):
+        yield Problem(role, "", partial)
+    for task in run.unknown:
+        yield Problem(role, task, "is no task that this version knows")
+    for leaf, samples in validity.by_leaf(run).items():
         yield from _leaf_problems(role, run, leaf, samples)
         yield from _silence(role, run, leaf, samples, least_answered)
 
@@ -116,20 +113,12 @@ def _leaf_problems(role: str, run: Run, leaf: Leaf, samples: list[Sample]) -> It
     facts = run.facts[leaf.name]
     if not facts.get("data_hash"):
         yield Problem(role, leaf.name, "does not say which data it asked about (mllmu_facts)")
-    expected = facts.get("questions", len(samples))
     if not samples:
         yield Problem(role, leaf.name, "0 questions")
-    elif expected != len(samples):
-        yield Problem(role, leaf.name, f"{len(samples)} of {expected} questions are scored")
-    asked = Counter((sample.person, sample.question_index) for sample in samples)
-    if any(count > 1 for count in asked.values()):
-        yield Problem(role, leaf.name, "questions are logged twice")
-    if any(not 0 <= sample.score <= 1 for sample in samples):
-        yield Problem(role, leaf.name, "scores outside 0..1")
-    reported = run.scores[leaf.name].get("mllmu_by_person,none")
-    mean = sum(sample.score for sample in samples) / len(samples) if samples else math.nan
-    if isinstance(reported, float) and abs(reported - mean) > 1e-6:
-        yield Problem(role, leaf.name, f"logged samples score {mean:.4f}, the results file says {reported:.4f}")
+    for text in validity.damage(run, leaf, samples):
+        yield Problem(role, leaf.name, text)
+    for text in validity.losses(run, leaf):
+        yield Problem(role, leaf.name, text, hides=False)
 
 
 def _silence(role: str, run: Run, leaf: Leaf, samples: list[Sample], least: float) -> Iterable[Problem]:
@@ -164,15 +153,7 @@ def incomparable(here: Side, there: Side) -> list[Problem]:
 
 def grouped(problems: Iterable[Problem]) -> list[str]:
     """One line for problems that differ in the leaf only."""
-    places: dict[tuple, list[str]] = {}
-    for problem in problems:
-        places.setdefault((problem.side, problem.text), []).append(problem.leaf)
-    lines = []
-    for (side, what), leaves in places.items():
-        named = ", ".join(leaves if len(leaves) < 4 else leaves[:2])
-        named += f" and {len(leaves) - 2} more" if len(leaves) > 3 else ""
-        lines.append(f"{side}: {named}: {what}" if named else f"{side}: {what}")
-    return lines
+    return validity.group((problem.side, problem.leaf, problem.text) for problem in problems)
 
 
 def _gold(samples: Iterable[Sample]) -> dict[tuple, str]:

@@ -1,11 +1,12 @@
 """What stands beside the scores of a run: which questions, how they were asked, how many were answered."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mllmu_tasks.results.runs import Run
+from mllmu_tasks.results.validity import Flaw
 
 ROW_HEADS = ("answered", "shots", "seed")
 
@@ -16,6 +17,7 @@ class RunSummary:
 
     name: of its row. answered: rate over questions, None without questions. leaves: leaf -> the facts that the
     task recorded (data, data_hash, seed, shots, shot_questions, shot_people, questions, people, left_out, ...).
+    notes: what is wrong with its scores, and tasks that stand in no table.
     """
 
     name: str
@@ -30,9 +32,12 @@ class RunSummary:
     answered: float | None
     is_result: bool
     leaves: dict[str, dict[str, Any]]
+    notes: tuple[str, ...] = ()
 
 
-def summarise(run: Run, name: str) -> RunSummary:
+def summarise(run: Run, name: str, flaws: Mapping[str, Sequence[Flaw]]) -> RunSummary:
+    """flaws: of the leaves of the run's row."""
+    mine = [flaw for leaf in run.leaves for flaw in flaws[leaf.name]]
     return RunSummary(
         name=name,
         file=str(run.file),
@@ -44,8 +49,9 @@ def summarise(run: Run, name: str) -> RunSummary:
         questions=len(run.samples),
         unanswered=sum(not sample.answered for sample in run.samples),
         answered=run.answered_rate,
-        is_result=run.is_result,
+        is_result=not any(flaw.void for flaw in mine),
         leaves=run.facts,
+        notes=(*map(str, mine), *(f"{task}: is no task that this version knows" for task in run.unknown)),
     )
 
 

@@ -2,25 +2,29 @@
 
 import csv
 import io
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
-from rich.markup import escape as without_markup
 from rich.table import Table
+from rich.text import Text
 
-from mllmu_tasks.benchmark import METRICS, Modality, Split, Task
+from mllmu_tasks.benchmark import METRICS, Leaf, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.results.runs import Run
+from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.statistics import Estimate, clustered_mean
 from mllmu_tasks.results.summary import ROW_HEADS, RunSummary, rows_of
+from mllmu_tasks.results.text_safety import csv_cell, json_text, markdown, one_line
+from mllmu_tasks.results.validity import Flaw, Weight, by_leaf, explain, row_flaws
 
 FORMATS = ("text", "markdown", "csv", "json")
 SCHEMA = 1
 SHORT = {Task.CLASSIFICATION: "cls", Task.GENERATION: "gen", Task.CLOZE: "cloze"}
 ARROWS = {Split.FORGET: "↓", Split.TEST: "↓", Split.RETAIN: "↑", Split.REAL: "↑"}
 NOT_A_RESULT = "not a result"
+MARK = "*"
+"""Of a number that stands for a part of the questions."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Cell:
     """One number: the mean `score` of a task on a split; modality None pools image and text questions.
 
     answered: rate of questions with an answer. shots: people shown as examples; seed: of their draw and of the test
-    pictures; both None if the results file does not say. is_result: see `Run.is_result`.
+    pictures; both None if the results file does not say. flaws: what `validity.py` finds. Where the files are damaged
+    the estimate is NaN.
     """
 
     run: str
@@ -39,34 +44,62 @@ class Cell:
     metric: str
     estimate: Estimate
     answered: float
-    is_result: bool = True
+    flaws: tuple[Flaw, ...] = ()
     shots: int | None = None
     seed: int | None = None
 
+    @property
+    def weight(self) -> int:
+        """Of the heaviest flaw, 0 without."""
+        return max((flaw.weight for flaw in self.flaws), default=0)
 
-def cells(run: Run, *, pooled: bool = True, name: str | None = None) -> list[Cell]:
-    """The cells of one run in the order of its leaves; `pooled` joins the two modalities of a task."""
-    groups: dict[tuple, list] = {}
-    for sample in run.samples:
-        leaf = sample.leaf
-        key = (leaf.split, leaf.ratio, leaf.task, None if pooled else leaf.modality)
-        groups.setdefault(key, []).append(sample)
-    return [
-        Cell(
-            run=name or run.name,
-            split=split,
-            ratio=ratio,
-            task=task,
-            modality=modality,
-            metric=METRICS[task][0],
-            estimate=clustered_mean([s.score for s in group], [s.person for s in group]),
-            answered=sum(s.answered for s in group) / len(group),
-            is_result=run.is_result,
-            shots=_shown(run.facts[group[0].leaf.name]),
-            seed=run.facts[group[0].leaf.name].get("seed"),
-        )
-        for (split, ratio, task, modality), group in groups.items()
-    ]
+    @property
+    def is_result(self) -> bool:
+        return not any(flaw.void for flaw in self.flaws)
+
+
+def cells(runs: Sequence[Run], *, pooled: bool = True, name: str | None = None) -> list[Cell]:
+    """The cells of one row, in the order of the runs' leaves; `pooled` joins the two modalities of a task.
+
+    runs: of one model, with no leaf in common.
+    """
+    flaws = row_flaws(runs)
+    groups: dict[tuple, list[tuple[Run, Leaf, list[Sample]]]] = {}
+    for run in runs:
+        for leaf, samples in by_leaf(run).items():
+            if samples or any(flaw.weight is Weight.DAMAGE for flaw in flaws[leaf.name]):
+                key = (leaf.split, leaf.ratio, leaf.task, None if pooled else leaf.modality)
+                groups.setdefault(key, []).append((run, leaf, samples))
+    return [_cell(name or runs[0].name, key, group, flaws) for key, group in groups.items()]
+
+
+def _cell(
+    name: str, key: tuple, group: list[tuple[Run, Leaf, list[Sample]]], known: Mapping[str, tuple[Flaw, ...]]
+) -> Cell:
+    split, ratio, task, modality = key
+    flaws = [flaw for _, leaf, _ in group for flaw in known[leaf.name]]
+    there = {leaf.modality for _, leaf, samples in group if samples}
+    if modality is None and len(there) == 1:
+        flaws.append(Flaw(group[0][1].name, f"{next(iter(there))} questions alone", Weight.PART))
+    samples = [sample for _, _, found in group for sample in found]
+    facts = group[0][0].facts[group[0][1].name]
+    damaged = any(flaw.weight is Weight.DAMAGE for flaw in flaws)
+    people = [sample.person for sample in samples]
+    return Cell(
+        run=name,
+        split=split,
+        ratio=ratio,
+        task=task,
+        modality=modality,
+        metric=METRICS[task][0],
+        estimate=Estimate(math.nan, None, len(people), len(set(people)))
+        if damaged
+        else clustered_mean([sample.score for sample in samples], people),
+        answered=sum(sample.answered for sample in samples) / len(samples) if samples else 0.0,
+        flaws=tuple(flaws),
+        shots=_shown(facts),
+        seed=facts.get("seed"),
+    )
 
 
 def render(
@@ -87,18 +120,35 @@ def render(
         raise UserError(f"Unknown format '{form}'.{did_you_mean(form, FORMATS)}")
     if form == "json":
         found = {"schema": SCHEMA, "runs": [asdict(run) for run in runs], "cells": [_flat(c) for c in rows]}
-        return json.dumps(found, indent=2, ensure_ascii=False)
+        return json_text(found)
     if form == "csv":
+        flat = [_flat(cell) for cell in rows]
         out = io.StringIO()
-        writer = csv.DictWriter(out, fieldnames=list(_flat(rows[0])) if rows else [], lineterminator="\n")
+        writer = csv.DictWriter(out, fieldnames=list(flat[0]) if flat else [], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(map(_flat, rows))
+        for line in flat:
+            writer.writerow(
+                {key: csv_cell(value) for key, value in (line | {"notes": "; ".join(line["notes"])}).items()}
+            )
         return out.getvalue()
     heads, body = _lines(rows, runs, allow_unanswered)
+    notes = explanations(rows)
     if form == "markdown":
-        lines = [heads, ["---"] * len(heads), *body]
-        return "\n".join("| " + " | ".join(escape(x) for x in line) + " |" for line in lines)
-    return _text(heads, body, title, width)
+        lines = [heads, ["---"] * len(heads), *([markdown(cell) for cell in line] for line in body)]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return "\n".join([table, *(f"\n{markdown(note)}" for note in notes)])
+    return _text(heads, body, title, width) + "".join(f"{one_line(note)}\n" for note in notes)
+
+
+def explanations(rows: Sequence[Cell]) -> list[str]:
+    """What the words and marks of the cells stand for: a line for each row and reason."""
+    lines = []
+    for head, void in ((NOT_A_RESULT, True), (MARK, False)):
+        flaws: dict[str, list[Flaw]] = {}
+        for cell in rows:
+            flaws.setdefault(cell.run, []).extend(flaw for flaw in cell.flaws if flaw.void is void)
+        lines += [f"{head}: {line}" if void else f"{head} {line}" for line in explain(flaws)]
+    return lines
 
 
 def _lines(
@@ -127,7 +177,7 @@ def _text(heads: list[str], body: list[list[str]], title: str, width: int | None
     for head in heads[1:]:
         table.add_column(head.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for line in body:
-        table.add_row(*map(without_markup, line))
+        table.add_row(*(Text(one_line(cell)) for cell in line))
     longest = max((len(line[0]) for line in body), default=0)
     console = Console(width=width or 15 * len(heads) + longest + 4, file=io.StringIO(), force_terminal=False)
     console.print(table)
@@ -156,17 +206,19 @@ def _shown(facts: Mapping) -> int | None:
 def _number(cell: Cell | None, allow_unanswered: bool) -> str:
     if cell is None:
         return "-"
-    if not cell.is_result and not allow_unanswered:
+    if cell.weight > (Weight.SILENCE if allow_unanswered else Weight.PART):
         return NOT_A_RESULT
     error = "" if cell.estimate.stderr is None else f" ±{cell.estimate.stderr:.2f}".replace("±0.", "±.")
-    return f"{cell.estimate.mean:.2f}{error}"
-
-
-def escape(text: str) -> str:
-    """Names of folders are not ours: a bar would break the table and a tag would render."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    mark = f" {MARK}" if any(not flaw.void for flaw in cell.flaws) else ""
+    return f"{cell.estimate.mean:.2f}{error}{mark}"
 
 
 def _flat(cell: Cell) -> dict:
-    values = asdict(cell)
-    return {**{k: v for k, v in values.items() if k != "estimate"}, **values["estimate"]}
+    """A cell for programs: NaN, which neither JSON nor a spreadsheet knows, becomes null."""
+    estimate = asdict(cell.estimate)
+    return {
+        **{name: getattr(cell, name) for name in ("run", "split", "ratio", "task", "modality", "metric", "answered")},
+        **{name: getattr(cell, name) for name in ("is_result", "shots", "seed")},
+        **(estimate | {"mean": None if math.isnan(cell.estimate.mean) else cell.estimate.mean}),
+        "notes": [str(flaw) for flaw in cell.flaws],
+    }

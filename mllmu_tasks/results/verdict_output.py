@@ -1,7 +1,6 @@
 """A gate's verdict as a terminal table, Markdown, JUnit XML and JSON. All text in it may come from outside."""
 
 import io
-import json
 from xml.etree import ElementTree
 
 from rich.console import Console
@@ -12,8 +11,8 @@ from mllmu_tasks import __version__
 from mllmu_tasks.results.contrast import Kind
 from mllmu_tasks.results.outcomes import Gate, Outcome, Verdict
 from mllmu_tasks.results.sides import grouped
+from mllmu_tasks.results.text_safety import json_text, one_line, printable
 from mllmu_tasks.results.text_safety import markdown as markdown_text
-from mllmu_tasks.results.text_safety import printable
 
 SCHEMA = 1
 HEADS = ("verdict", "rule", "demand", "score", "other", "interval", "people", "p")
@@ -58,15 +57,15 @@ def text(gate: Gate, *, width: int = 110, colour: bool = False) -> str:
         table.add_column(head, justify="right" if right else "left", no_wrap=head in ("verdict", "score", "other", "p"))
     for outcome in gate.outcomes:
         row = _row(outcome)
-        table.add_row(Text(row[0], style=_COLOURS[outcome.verdict]), *(Text(printable(cell)) for cell in row[1:]))
+        table.add_row(Text(row[0], style=_COLOURS[outcome.verdict]), *(Text(one_line(cell)) for cell in row[1:]))
     console = Console(width=width, file=io.StringIO(), force_terminal=colour, no_color=not colour, highlight=False)
     if gate.outcomes:
         console.print(table)
     for line in _explanations(gate):
-        console.print(Text(printable(line)))
+        console.print(Text(one_line(line)))
     if gate.outcomes:
         console.print(Text(method(gate), style="dim"))
-    console.print(Text(printable(headline(gate)), style=_COLOURS[gate.verdict]))
+    console.print(Text(one_line(headline(gate)), style=_COLOURS[gate.verdict]))
     return console.file.getvalue()
 
 
@@ -142,7 +141,7 @@ def as_json(gate: Gate) -> str:
         "problems": [str(problem) for problem in gate.problems],
         "notes": list(gate.notes),
     }
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(data) + "\n"
 
 
 def _rule(outcome: Outcome) -> dict:

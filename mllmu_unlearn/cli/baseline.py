@@ -25,13 +25,14 @@ def save(
     from mllmu_tasks.results import pinned
     from mllmu_tasks.results.policy import Policy
     from mllmu_tasks.results.sides import grouped, open_side
+    from mllmu_tasks.results.text_safety import one_line
 
     side = open_side("baseline", results, Policy(rules=()).least_answered)
     if side.problems:
         raise UserError(f"not saved, since nothing could be compared with it: {'; '.join(grouped(side.problems))}.")
     manifest = pinned.save(side.runs, out, name=name, replace=replace)
-    print(f"saved {manifest.name}: {len(manifest.files)} files in {out}")
-    print(f"use it with: mllmu check RESULTS --baseline {out}")
+    print(one_line(f"saved {manifest.name}: {len(manifest.files)} files in {out}"))
+    print(one_line(f"use it with: mllmu check RESULTS --baseline {out}"))
 
 
 @app.command()
@@ -40,6 +41,7 @@ def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu ba
     from mllmu_tasks.results import pinned
     from mllmu_tasks.results.runs import load_run, results_files
     from mllmu_tasks.results.table import cells, render
+    from mllmu_tasks.results.text_safety import one_line
 
     manifest = pinned.verify(folder)
     if manifest is None:
@@ -48,16 +50,16 @@ def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu ba
         )
     runs = [load_run(file) for file in results_files(folder)]
     facts = [found for run in runs for found in run.facts.values()]
-    print(f"{manifest.name}: {manifest.model} {manifest.model_args}")
-    print(f"saved {manifest.saved} by mllmu {manifest.version}, {len(manifest.files)} files unchanged")
+    print(one_line(f"{manifest.name}: {manifest.model} {manifest.model_args}"))
+    print(one_line(f"saved {manifest.saved} by mllmu {manifest.version}, {len(manifest.files)} files unchanged"))
     for key in ("data", "seed", "shots", "shot_questions"):
         values = sorted({str(found.get(key)) for found in facts})
         if values:
-            print(f"{key}: {', '.join(values)}")
-    print("data hashes: " + ", ".join(sorted({str(found.get("data_hash"))[:12] for found in facts})))
-    found = [cell for run in runs for cell in cells(run, name=manifest.name)]
+            print(one_line(f"{key}: {', '.join(values)}"))
+    print(one_line("data hashes: " + ", ".join(sorted({str(found.get("data_hash"))[:12] for found in facts}))))
+    found = cells(runs, name=manifest.name)
     if found:
         print(render(found, "text"))
     others = sorted(task for run in runs for task in run.other_results)
     if others:
-        print(f"other benchmarks: {', '.join(others)}")
+        print(one_line(f"other benchmarks: {', '.join(others)}"))

@@ -65,7 +65,7 @@ def _show(console: Console, layout, rows: tuple[str, ...], seconds: dict[str, fl
     from mllmu_tasks.results.table import cells, render
     from mllmu_unlearn.demo.plan import METHODS, evaluation_command
 
-    found = [c for row in rows for c in cells(load_runs([layout.results(row)])[-1], name=row)]
+    found = [c for row in rows for c in cells(load_runs([layout.results(row)])[-1:], name=row)]
     write_whole(layout.home / "table.md", render(found, "markdown") + "\n")
     write_whole(layout.home / "table.json", render(found, "json") + "\n")
     print(render(found, "text"))

@@ -66,12 +66,16 @@ def judge(
 def _runs(folders: list[Path]) -> list["Run"]:
     from mllmu_tasks.results.pinned import MANIFEST
     from mllmu_tasks.results.runs import load_runs
+    from mllmu_tasks.results.validity import Weight, all_flaws
 
     runs = list({run.file.resolve(): run for run in load_runs(folders)}.values())
     for run in runs:
         pinned = [folder for folder in run.file.resolve().parents if (folder / MANIFEST).is_file()]
         if pinned:
             raise UserError(f"'{pinned[0]}' is a pinned baseline and stays as it is; judge the results it came from.")
+        damaged = [flaw for flaw in all_flaws([run]) if flaw.weight is Weight.DAMAGE]
+        if damaged:
+            raise UserError(f"'{run.file}' is not a result: {damaged[0]}; evaluate the model again.")
     return runs
 
 
@@ -111,10 +115,10 @@ def _report(runs: list["Run"], plan: "Plan", client: "ChatClient", cache: "Grade
         if not pairs:
             continue
         file = report.write(run, pairs, client)
-        print(report.table(run.name, pairs), end="")
+        print(report.table(run, pairs), end="")
         for reason, count in report.reasons(pairs).items():
             print(f"{count} failed: {reason}", file=sys.stderr)
-        print(f"written to {file}")
+        print(fit_for_a_terminal(f"written to {file}"))
     if client.requests:
         tokens = f"{plan.prompt_tokens:,} + {plan.completion_tokens:,} tokens"
         print(f"{client.requests} requests, {tokens} by the server's count")

@@ -29,12 +29,13 @@ def report(
 ) -> None:
     from mllmu_tasks.results.report.content import compose
     from mllmu_tasks.results.report.write import INDEX, check_out, write
+    from mllmu_tasks.results.text_safety import one_line
 
     check_out(out)
     content = compose(results, data=data, vanilla=vanilla, reference=reference, training=training or [])
     write(content, out)
-    print(out / INDEX)
+    print(one_line(str(out / INDEX)))
     for line in (*content.failed, *content.incomparable, *content.warnings):
-        print(f"warning: {line}", file=sys.stderr)
+        print(one_line(f"warning: {line}"), file=sys.stderr)
     if content.failed:
         raise UserError(f"the report is written, but {len(content.failed)} of what it was given is not a result.")

@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mllmu_tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from mllmu_tasks.results.runs import Run
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,21 +31,40 @@ def results(
     from mllmu_tasks.results.runs import load_runs
     from mllmu_tasks.results.summary import summarise
     from mllmu_tasks.results.table import cells, render
+    from mllmu_tasks.results.text_safety import one_line
+    from mllmu_tasks.results.validity import Weight, row_flaws
 
     runs = load_runs(folders)
     differ = differences(runs)
     if differ and not allow_differences:
         raise UserError(f"these runs cannot be compared ({'; '.join(differ)}); --allow-differences shows them anyway.")
-    named = list(zip(runs, row_names(runs), strict=True))
-    found = [c for run, name in named for c in cells(run, pooled=not modalities, name=name)]
-    summaries = [summarise(run, name) for run, name in named]
+    rows: dict[str, list[Run]] = {}
+    for run, name in zip(runs, row_names(runs), strict=True):
+        rows.setdefault(name, []).append(run)
+    found = [cell for name, group in rows.items() for cell in cells(group, pooled=not modalities, name=name)]
+    flaws = {name: row_flaws(group) for name, group in rows.items()}
+    summaries = [summarise(run, name, flaws[name]) for name, group in rows.items() for run in group]
     print(render(found, form, runs=summaries, allow_unanswered=allow_unanswered))
-    for sentence in differ:
-        print(f"mllmu: not the same in all runs: {sentence}", file=sys.stderr)
-    for run in summaries:
-        if run.unanswered:
-            print(f"mllmu: {run.name}: {run.unanswered} of {run.questions} questions not answered", file=sys.stderr)
-    if not allow_unanswered and not all(run.is_result for run in summaries):
+    words = [f"not the same in all runs: {sentence}" for sentence in differ]
+    words += [
+        f"{run.name}: {run.unanswered} of {run.questions} questions not answered" for run in summaries if run.unanswered
+    ]
+    words += [
+        f"{name}: {task} is no task that this version knows: it stands in no table"
+        for name, group in rows.items()
+        for run in group
+        for task in run.unknown
+    ]
+    for sentence in words:
+        print(f"mllmu: {one_line(sentence)}", file=sys.stderr)
+    weight = max((cell.weight for cell in found), default=0)
+    if weight == Weight.DAMAGE:
+        damaged = [flaw for cell in found for flaw in cell.flaws if flaw.weight is Weight.DAMAGE]
+        raise UserError(
+            f"{len(set(damaged))} leaves are not a result, first {damaged[0]}; evaluate them again, or give the folder "
+            "of one whole run."
+        )
+    if weight == Weight.SILENCE and not allow_unanswered:
         raise UserError(
             "a backend of lmms-eval left questions without an answer, which is no forgetting; evaluate with --model "
             "mllmu_hf (docs/backends.md says which backend can do what), or add --allow-unanswered to see the scores."

@@ -119,7 +119,7 @@ class _Table:
         home = self.layout.home
         write_whole(home / "table.json", output.as_json(self.made) + "\n")
         write_whole(home / "table.csv", output.as_csv(self.made))
-        details = [c for name, run in self.runs.items() if run for c in cells(run, name=name)]
+        details = [c for name, run in self.runs.items() if run for c in cells([run], name=name)]
         write_whole(home / "table.md", f"{output.markdown(self.made)}\n\n{render(details, 'markdown')}\n")
 
     def add(self, name: str) -> None:

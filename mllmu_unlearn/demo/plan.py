@@ -10,6 +10,7 @@ from mllmu_tasks import __version__
 from mllmu_tasks.benchmark import Leaf, leaves
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.runs import load_runs
+from mllmu_tasks.results.validity import all_flaws
 from mllmu_unlearn.demo import scratch
 from mllmu_unlearn.demo.stages import Stage
 from mllmu_unlearn.recipes import find_recipe
@@ -134,6 +135,8 @@ def complete(folder: Path) -> None:
     missing = {leaf.name for leaf in leaves(RATIO)} - {leaf.name for leaf in _scored(run.samples)}
     if missing:
         raise UserError(f"no question of {', '.join(sorted(missing))} was scored.")
+    if flaws := all_flaws([run]):
+        raise UserError(f"what was evaluated is no result: {flaws[0]}.")
 
 
 def _scored(samples: tuple) -> set[Leaf]:

@@ -2,18 +2,20 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mllmu_tasks.benchmark import Split
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.statistics import Estimate
 from mllmu_tasks.results.table import ARROWS
+from mllmu_tasks.results.text_safety import csv_cell, json_text, one_line
+from mllmu_tasks.results.text_safety import markdown as escaped
 from mllmu_unlearn.demo.stages import write_whole
 from mllmu_unlearn.sweep.rows import Row
 
@@ -26,7 +28,7 @@ def text(rows: Sequence[Row]) -> str:
     for label in head:
         table.add_column(label, justify="left" if label in ("", "verdict") else "right", no_wrap=True)
     for line in body:
-        table.add_row(*line)
+        table.add_row(*(Text(one_line(cell)) for cell in line))
     console = Console(width=200, file=io.StringIO(), force_terminal=False)
     console.print(table)
     return console.file.getvalue()
@@ -34,19 +36,17 @@ def text(rows: Sequence[Row]) -> str:
 
 def markdown(rows: Sequence[Row]) -> str:
     head, *body = _cells(rows)
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(
-        "| " + " | ".join(x.replace("|", "\\|").replace("<", "&lt;") for x in line) + " |" for line in lines
-    )
+    lines = [head, ["---"] * len(head), *(map(escaped, line) for line in body)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    return json.dumps({"schema": SCHEMA, "rows": [_flat(row) for row in rows]}, indent=2)
+    return json_text({"schema": SCHEMA, "rows": [_flat(row) for row in rows]})
 
 
 def as_csv(rows: Sequence[Row]) -> str:
     out = io.StringIO()
-    flat = [_flat(row) for row in rows]
+    flat = [{key: csv_cell(value) for key, value in _flat(row).items()} for row in rows]
     writer = csv.DictWriter(out, fieldnames=list(dict.fromkeys(key for line in flat for key in line)))
     writer.writeheader()
     writer.writerows(flat)

@@ -15,6 +15,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import weights_fingerprint
 from mllmu_tasks.request import hashes
 from mllmu_tasks.results.runs import load_runs
+from mllmu_tasks.results.validity import all_flaws
 from mllmu_unlearn.config import UnlearnConfig, parse
 from mllmu_unlearn.demo.stages import Stage, write_whole
 from mllmu_unlearn.methods import source_hash
@@ -193,6 +194,6 @@ def complete(folder: Path, tasks: list[str]) -> None:
             missing += [leaf.name for leaf in wanted if leaf.name not in scored]
     if missing:
         raise UserError(f"no question of {', '.join(missing)} was scored.")
-    silent = sum(not sample.answered for sample in run.samples)
-    if silent and run.may_hide_failures:
-        raise UserError(f"the backend left {silent} of {len(run.samples)} questions unanswered, which is no result.")
+    void = [flaw for flaw in all_flaws([run]) if flaw.void]
+    if void:
+        raise UserError(f"what was evaluated is no result: {void[0]}.")

@@ -9,6 +9,7 @@ from mllmu_tasks import strict_yaml
 from mllmu_tasks.benchmark import Leaf, Split, Task
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.statistics import Estimate, clustered_mean
+from mllmu_tasks.results.validity import all_flaws
 from mllmu_unlearn.folders import MARK
 
 DESTROYED = 0.5
@@ -28,7 +29,12 @@ class Row:
 
 
 def row(name: str, run: Run | None, folder: Path | None, vanilla: Run | None) -> Row:
-    """A row of a finished cell. run: its evaluation. folder: its adapter. vanilla: what it is compared with."""
+    """A row of a finished cell. run: its evaluation. folder: its adapter. vanilla: what it is compared with.
+
+    An evaluation that is no result, or one of a part of the questions, is a failed row that says why.
+    """
+    if run and (flaws := all_flaws([run])):
+        return Row(name, failed=f"not a result: {flaws[0]}" if flaws[0].void else f"not the whole: {flaws[0]}")
     training: Mapping = {}
     if folder is not None:
         record = strict_yaml.read(folder / MARK, f"'{folder / MARK}'")

@@ -28,7 +28,7 @@ def model(request, tmp_path_factory):
     )
     (run,) = load_runs([outcome.folder])
     assert run.answered_rate > 0.99  # a model of this size may end an answer at once
-    return request.param, {(c.split, c.task): c.estimate.mean for c in cells(run)}
+    return request.param, {(c.split, c.task): c.estimate.mean for c in cells([run])}
 
 
 def test_scores_are_those_of_the_table(model):

@@ -108,7 +108,7 @@ def test_both_forms_hold_the_same_results(adapter, online, results):
     assert {(e.task_id, e.value) for e in entries} == {("mllmu_forget_cloze", 0.5), ("mllmu_retain_cloze", 1.0)}
     assert {(e.dataset_id, e.date) for e in entries} == {("MLLMMU/MLLMU-Bench", "2026-01-01")}
     assert "8 questions, 4 people; seed 0, shots [1, 2]" in entries[0].notes
-    assert "| npo | 0.50 ±.00 | 1.00 ±.00 |" in card.content
+    assert "| npo | 0.50 ±.00 \\* | 1.00 ±.00 \\* |" in card.content
 
 
 def test_results_on_other_data_do_not_claim_the_benchmark(adapter, online, results):

@@ -49,6 +49,11 @@ class Content:
     trainings: tuple[dict[str, str], ...]
     made_by: str
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether a number stands for a part of the questions."""
+        return any(score and score.is_part for table in self.tables for line in table.lines for score in line.cells)
+
 
 def compose(
     results: Sequence[Path],

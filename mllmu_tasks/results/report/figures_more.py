@@ -1,5 +1,6 @@
 """Who is still remembered, how training went, what it cost."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from mllmu_tasks.results.report import theme
 from mllmu_tasks.results.report.figures import TITLES, Subject, grid, names_left, short
 from mllmu_tasks.results.report.gather import Row
 from mllmu_tasks.results.report.training import Training
+from mllmu_tasks.strict_json import is_finite
 
 LABEL = 10
 CURVES = {"forget": theme.LOW, "retain": theme.HIGH}
@@ -24,6 +26,8 @@ def people(subject: Subject, width: float) -> Figure | None:
     tasks = subject.tasks([Split.FORGET])
     known = {task: {row.name: by_person(subject, row, task) for row in subject.found.rows} for task in tasks}
     order = _most_remembered_first(subject, known)
+    if not order:
+        return None
     names = [row.name for row in subject.found.rows]
     figure, axes = grid(len(tasks), 1, width, 0.165 * len(names) + (0.75 if len(order) < 80 else 0.5))
     for axis, task in zip(axes, tasks, strict=True):
@@ -45,10 +49,10 @@ def label(person: str) -> str:
 
 
 def by_person(subject: Subject, row: Row, task: Task) -> dict[str, float]:
-    """Mean score of each person of the forget set over both modalities."""
+    """Mean score of each person of the forget set over both modalities; without leaves that are no result."""
     scores: dict[str, list[float]] = {}
-    for modality in Modality:
-        for (person, _), sample in row.of(subject.found.leaf(Split.FORGET, task, modality)).items():
+    for leaf in (subject.found.leaf(Split.FORGET, task, modality) for modality in Modality):
+        for (person, _), sample in ({} if row.is_void(leaf) else row.of(leaf)).items():
             scores.setdefault(person, []).append(sample.score)
     return {person: sum(found) / len(found) for person, found in scores.items()}
 
@@ -130,12 +134,13 @@ def evaluation_seconds(row: Row) -> float | None:
     """What lmms-eval took for all runs of a row, start-up left out; None if one did not say."""
     said = [run.about.get("total_evaluation_time_seconds") for run in row.side.runs]
     try:
-        return sum(map(float, said))
-    except (TypeError, ValueError):
+        seconds = sum(map(float, said))
+    except (TypeError, ValueError, OverflowError):
         return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def evaluation_memory(row: Row) -> float | None:
     """The highest peak that mllmu_hf recorded in the runs of a row, MiB."""
     said = [(run.about.get("throughput") or {}).get("avg_peak_memory_mib") for run in row.side.runs]
-    return max((float(value) for value in said if isinstance(value, (int, float)) and value), default=None)
+    return max((float(value) for value in said if is_finite(value) and value), default=None)

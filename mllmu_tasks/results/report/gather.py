@@ -11,6 +11,7 @@ from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.results.pinned import verify
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
 from mllmu_tasks.results.sides import Problem, Side, grouped, incomparable, side_of
+from mllmu_tasks.results.validity import Flaw, Weight, explain, row_flaws
 
 LEAST_ANSWERED = 0.95
 VANILLA = ("vanilla",)
@@ -34,20 +35,33 @@ class Row:
     side: Side
 
     @cached_property
+    def flaws(self) -> dict[str, tuple[Flaw, ...]]:
+        """leaf name -> what is wrong with its scores."""
+        return row_flaws(self.side.runs)
+
+    @cached_property
     def answers(self) -> dict[str, dict[tuple[str, int], Sample]]:
-        """leaf name -> (person, question index) -> the scored question."""
+        """leaf name -> (person, question index) -> the scored question; without leaves whose files are damaged."""
         return {
             leaf: {(sample.person, sample.question_index): sample for sample in samples}
             for leaf, samples in self.side.samples.items()
+            if not any(flaw.weight is Weight.DAMAGE for flaw in self.flaws[leaf])
         }
 
     def of(self, leaf: Leaf) -> dict[tuple[str, int], Sample]:
         return self.answers.get(leaf.name, {})
 
+    def is_void(self, leaf: Leaf) -> bool:
+        """Whether the leaf's scores are no result."""
+        return any(flaw.void for flaw in self.flaws.get(leaf.name, ()))
+
+    def is_part(self, leaf: Leaf) -> bool:
+        """Whether the leaf's scores stand for a part of its questions."""
+        return any(not flaw.void for flaw in self.flaws.get(leaf.name, ()))
+
     @property
-    def is_result(self) -> bool:
-        """False if a backend that may hide failures left a question without an answer."""
-        return not any(run.may_hide_failures and not s.answered for run in self.side.runs for s in run.samples)
+    def void(self) -> list[Flaw]:
+        return [flaw for flaws in self.flaws.values() for flaw in flaws if flaw.void]
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,8 @@ class Evaluations:
         return Leaf(split, None if split is Split.REAL else self.ratio, task, modality)
 
     def has(self, split: Split) -> bool:
-        return any(row.of(self.leaf(split, t, m)) for row in self.rows for t in Task for m in Modality)
+        leaves = [self.leaf(split, task, modality) for task in Task for modality in Modality]
+        return any(row.of(leaf) or row.is_void(leaf) for row in self.rows for leaf in leaves)
 
 
 def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | None = None) -> Evaluations:
@@ -93,13 +108,14 @@ def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | N
         for name, (_, runs) in zip(names, loaded, strict=True)
     ]
     rows.sort(key=lambda row: list(Role).index(row.role))
-    problems = [problem for row in rows for problem in row.side.problems]
+    said = {(row.name, flaw.leaf, flaw.text) for row in rows for flaw in row.void}
+    problems = [p for row in rows for p in row.side.problems if (p.side, p.leaf, p.text) not in said]
     problems += [Problem(row.name, "", text) for row in rows for text in _missing(row, rows)]
     apart = [problem for row in rows[1:] for problem in incomparable(rows[0].side, row.side)]
     return Evaluations(
         rows=tuple(rows),
         ratio=ratios[0] if ratios else DEFAULT_RATIO,
-        failed=(*failed, *map(_hides, (row for row in rows if not row.is_result))),
+        failed=(*failed, *("; ".join(explain({row.name: row.void})) for row in rows if row.void)),
         warnings=(*_joined(problems), *older),
         incomparable=tuple(f"{line} ({rows[0].name})" for line in _joined(apart)),
     )
@@ -150,10 +166,6 @@ def _roles(names: Sequence[str], vanilla: str | None, reference: str | None) -> 
         if found:
             roles[found] = role
     return roles
-
-
-def _hides(row: Row) -> str:
-    return f"{row.name}: questions have no answer, and {row.side.runs[0].model} may hide failures that way"
 
 
 def _joined(problems: Sequence[Problem]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from mllmu_tasks.benchmark import Task
 from mllmu_tasks.results.report.content import Content
 from mllmu_tasks.results.report.examples import Answer, Asked
-from mllmu_tasks.results.report.tables import NOTHING, interval, number
+from mllmu_tasks.results.report.tables import NOTHING, PART, PART_WORDS, interval, number
 from mllmu_tasks.results.text_safety import printable
 
 
@@ -19,7 +19,7 @@ def page(content: Content) -> str:
     environment.filters |= {"number": number, "interval": interval, "verdict": verdict, "svg": Markup}
     template = environment.from_string((room / "page.html.jinja").read_text(encoding="utf-8"))
     style = Markup((room / "page.css").read_text(encoding="utf-8"))
-    return printable(template.render(c=content, style=style, nothing=NOTHING))
+    return printable(template.render(c=content, style=style, nothing=NOTHING, part=PART, part_words=PART_WORDS))
 
 
 def verdict(answer: Answer, asked: Asked) -> str:

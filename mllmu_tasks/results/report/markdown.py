@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mllmu_tasks.results.report.content import Content
 from mllmu_tasks.results.report.examples import Example
 from mllmu_tasks.results.report.html import verdict
-from mllmu_tasks.results.report.tables import NOTHING, Table, interval, number
+from mllmu_tasks.results.report.tables import NOTHING, PART, PART_WORDS, Table, interval, number
 from mllmu_tasks.results.text_safety import code_block, markdown
 
 FIGURES = "figures"
@@ -22,6 +22,8 @@ def document(content: Content) -> str:
         lines += ["", f"## {markdown(drawing.title)}", "", f"![{markdown(drawing.title)}]({FIGURES}/{drawing.key}.png)"]
         lines += ["", markdown(drawing.caption)]
     lines += ["", "## Tables", "", "Mean score and 95 % interval. cls and cloze are accuracies, gen is ROUGE-L."]
+    if content.has_parts:
+        lines += ["", f"{markdown(PART)} {PART_WORDS}"]
     for table in content.tables:
         lines += ["", f"### {markdown(table.title)}", "", *_table(table)]
     if content.examples:
@@ -45,7 +47,7 @@ def _table(table: Table) -> list[str]:
                 cells.append("not a result")
             else:
                 mean = f"**{number(score.mean)}**" if score.best else number(score.mean)
-                cells.append(f"{mean} ({interval(score)})")
+                cells.append(f"{mean} ({interval(score)})" + f" {markdown(PART)}" * score.is_part)
         lines.append([markdown(line.name), *cells])
     return _rows([markdown(head) for head in heads], lines)
 

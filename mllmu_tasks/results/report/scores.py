@@ -1,9 +1,10 @@
 """The numbers of a report: means with intervals, and which method is best where that is decided."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mllmu_tasks.benchmark import Modality, Split, Task
+from mllmu_tasks.benchmark import Leaf, Modality, Split, Task
 from mllmu_tasks.results.contrast import Contrast, Kind, contrast, holm
 from mllmu_tasks.results.report.gather import Evaluations, Row
 from mllmu_tasks.results.runs import Sample
@@ -27,18 +28,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean over questions with a 95 % interval that treats people as the sample. answered: share of the questions."""
+    """Mean over questions with a 95 % interval that treats people as the sample; NaN where it is no result.
+
+    is_part: it stands for a part of the questions.
+    """
 
     mean: float
     low: float
     high: float
     people: int
     questions: int
-    answered: float
     is_result: bool = True
+    is_part: bool = False
     best: bool = False
 
 
+NOT_A_RESULT = Score(math.nan, math.nan, math.nan, 0, 0, is_result=False)
 Scores = dict[tuple[str, Place], Score]
 """(row name, place) -> score; a place without questions is absent."""
 
@@ -48,17 +53,30 @@ def score_all(found: Evaluations) -> Scores:
     scores: Scores = {}
     for place in places(found):
         samples = {row.name: pick(found, row, place) for row in found.rows}
-        best = "" if found.incomparable else _best(found.methods, samples, place)
+        sound = [row for row in found.methods if not any(map(row.is_void, _leaves(found, place)))]
+        best = "" if found.incomparable else _best(sound, samples, place)
         for row in found.rows:
-            if samples[row.name]:
-                scores[row.name, place] = _score(row, samples[row.name], best == row.name)
+            leaves = _leaves(found, place)
+            if any(map(row.is_void, leaves)):
+                scores[row.name, place] = NOT_A_RESULT
+            elif samples[row.name]:
+                scores[row.name, place] = _score(samples[row.name], best == row.name, any(map(row.is_part, leaves)))
     return scores
 
 
 def places(found: Evaluations) -> list[Place]:
     """All places that some row has questions for, in the benchmark's order."""
     every = [Place(split, task, modality) for split in Split for task in Task for modality in (*Modality, None)]
-    return [place for place in every if any(pick(found, row, place) for row in found.rows)]
+    return [
+        place
+        for place in every
+        if any(pick(found, row, place) or any(map(row.is_void, _leaves(found, place))) for row in found.rows)
+    ]
+
+
+def _leaves(found: Evaluations, place: Place) -> list[Leaf]:
+    modalities = [place.modality] if place.modality else list(Modality)
+    return [found.leaf(place.split, place.task, modality) for modality in modalities]
 
 
 def pick(found: Evaluations, row: Row, place: Place) -> dict[tuple, Sample]:
@@ -70,21 +88,10 @@ def pick(found: Evaluations, row: Row, place: Place) -> dict[tuple, Sample]:
     return {(m, *key): sample for m, part in parts.items() for key, sample in part.items()}
 
 
-def _score(row: Row, samples: dict[tuple, Sample], best: bool) -> Score:
+def _score(samples: dict[tuple, Sample], best: bool, part: bool) -> Score:
     subject = contrast(Kind.SCORE, [key[1] for key in samples], [s.score for s in samples.values()])
     low, high = subject.interval(LEVEL / 2)
-    answered = sum(s.answered for s in samples.values()) / len(samples)
-    hides = row.side.runs[0].may_hide_failures
-    return Score(
-        mean=subject.value,
-        low=low,
-        high=high,
-        people=subject.people,
-        questions=subject.questions,
-        answered=answered,
-        is_result=answered == 1 or not hides,
-        best=best,
-    )
+    return Score(subject.value, low, high, subject.people, subject.questions, is_part=part, best=best)
 
 
 def _best(methods: Sequence[Row], samples: dict[str, dict[tuple, Sample]], place: Place) -> str:
@@ -93,8 +100,6 @@ def _best(methods: Sequence[Row], samples: dict[str, dict[tuple, Sample]], place
     Paired by question, clustered by person; Holm over the comparisons with the others.
     """
     named = {row.name: samples[row.name] for row in methods if samples[row.name]}
-    hides = {row.name for row in methods if row.side.runs[0].may_hide_failures}
-    named = {n: s for n, s in named.items() if n not in hides or all(x.answered for x in s.values())}
     if len(named) < 2 or len({frozenset(s) for s in named.values()}) > 1:
         return ""
     sign = -1 if place.low_is_good else 1

@@ -10,6 +10,7 @@ from mllmu_tasks.results.report.scores import Place, Score
 
 HEADS = {Task.CLASSIFICATION: "cls", Task.GENERATION: "gen", Task.CLOZE: "cloze"}
 TO = NOTHING = "\u2013"
+PART, PART_WORDS = "*", "Not all questions of the benchmark: the warnings above say which and why."
 ARROW = {True: "↓", False: "↑"}
 
 

@@ -147,7 +147,7 @@ def test_what_no_call_can_mend_ends_at_once(server, client, status, body, says):
 
 def test_a_refused_question_fails_alone(server, client):
     server.script = [(400, {}, error(f"content filter, {KEY}\x1b[31m\nnext line"))]
-    with pytest.raises(CallFailed, match=r"HTTP 400 \(content filter, \[key\] \[31m next line\)") as caught:
+    with pytest.raises(CallFailed, match=r"HTTP 400 \(content filter, \[key\]\[31m next line\)") as caught:
         ask(client())
     assert not caught.value.outage
     server.script = [(400, {}, {"object": "error", "message": "too long", "code": 400})]

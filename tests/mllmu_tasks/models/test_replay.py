@@ -72,7 +72,7 @@ def test_logs_that_cannot_be_used(tmp_path, capsys):
     write_samples(tmp_path, "mllmu_real_cloze_text", [("001", 1, "two")], name="20260202_000000")
     assert "several runs" in refusal(capsys, lambda: MllmuReplay(answers=f"file:{tmp_path}"))
     (tmp_path / "0_samples_mllmu_real_cloze_text.jsonl").write_text('{"no": "answer"}')
-    assert "line 1, is no sample" in refusal(capsys, lambda: MllmuReplay(answers=f"file:{tmp_path}"))
+    assert "line 1 is no sample" in refusal(capsys, lambda: MllmuReplay(answers=f"file:{tmp_path}"))
 
 
 @pytest.mark.parametrize("answers", ["", "gold:x", "golden", "constant", "file", "file:"])
@@ -88,3 +88,12 @@ def test_other_requests(capsys):
     model = MllmuReplay(answers="gold")
     assert "log-likelihoods" in refusal(capsys, lambda: model.loglikelihood([]))
     assert "multi-round" in refusal(capsys, lambda: model.generate_until_multi_round([]))
+
+
+def test_an_answer_with_line_separators_is_replayed(tmp_path):
+    leaf, said = "mllmu_forget_cloze_text", "a\u2028b\x85c"
+    row = {"person": "000", "question_index": 0, "filtered_resps": [said]}
+    (tmp_path / f"1_samples_{leaf}.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    model = MllmuReplay(answers=f"file:{tmp_path}")
+    model.task_dict = {leaf: {SPLIT: DOCS}}
+    assert model._answer(0, leaf, SPLIT) == said

@@ -20,7 +20,8 @@ def run_of(**scores: tuple[float, ...]) -> Run:
         for place, score in enumerate(values):
             samples.append(Sample(leaf, f"{place:03d}", 0, score, "", "", True, True, {}))
     leaves = tuple(dict.fromkeys(sample.leaf for sample in samples))
-    return Run(Path("x_results.json"), "mllmu_hf", "", "x", None, {}, leaves, tuple(samples))
+    facts = {leaf.name: {} for leaf in leaves}
+    return Run(Path("x_results.json"), "mllmu_hf", "", "x", None, facts, leaves, tuple(samples), scores=facts)
 
 
 def test_every_task_counts_equally():
