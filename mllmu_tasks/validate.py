@@ -1,7 +1,7 @@
 """A look over a whole data set: what it holds, and everything that is wrong with it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mllmu_tasks.benchmark import (
@@ -18,7 +18,7 @@ from mllmu_tasks.benchmark import (
     retain_config,
 )
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.people import Defect, Person
+from mllmu_tasks.people import Defect, Person, TrainingRow
 from mllmu_tasks.questions import build_leaf
 from mllmu_tasks.request import CONFIGS as REQUEST_CONFIGS
 from mllmu_tasks.request import is_request
@@ -94,20 +94,31 @@ def _training(
         problem = source.image_problem_of_row(TRAIN_CONFIG, row.row, decode=True)
         lost[row] = (*row.left_out, *([problem] * len(row.pairs) if problem else ()))
         defects += [Defect(TRAIN_CONFIG, row.person, f"row {row.row}", reason) for reason in dict.fromkeys(lost[row])]
-    named = {row.person for row in rows}
-    known = {person.id for person in people.get(FULL_CONFIG, ())}
-    sides = {c: [p.id for p in there if p.id in known] for c, there in people.items() if c in TRAINED}
-    for config, ids in sides.items():
+    try:
+        if FULL_CONFIG in people:
+            check_known(source, TRAIN_CONFIG, {row.person for row in rows})
+            defects += _check_sides(people, lost, bound, structural)
+    except UserError as error:
+        structural.append(str(error))
+    return ConfigReport(TRAIN_CONFIG, len(rows), pairs=sum(len(row.pairs) for row in rows))
+
+
+def _check_sides(
+    people: Mapping[str, tuple[Person, ...]],
+    lost: Mapping[TrainingRow, Sequence[str]],
+    bound: float,
+    structural: list[str],
+) -> list[Defect]:
+    """What training on a side would refuse; and the people of `Full_Set` without a row."""
+    everyone, named = [person.id for person in people[FULL_CONFIG]], {row.person for row in lost}
+    for config in (config for config in TRAINED if config in people):
+        side = {person.id for person in people[config]} & set(everyone)
         try:
-            if config == FULL_CONFIG:
-                check_known(source, TRAIN_CONFIG, named)
-            chosen = set(ids)
-            of_side = {row: reasons for row, reasons in lost.items() if row.person in chosen}
-            check_pairs(f"the training pairs of {config}", chosen, of_side, bound)
+            of_side = {row: reasons for row, reasons in lost.items() if row.person in side}
+            check_pairs(f"the training pairs of {config}", side, of_side, bound)
         except UserError as error:
             structural.append(str(error))
-    defects += [Defect(TRAIN_CONFIG, i, "row", "there is none") for i in sides.get(FULL_CONFIG, ()) if i not in named]
-    return ConfigReport(TRAIN_CONFIG, len(rows), pairs=sum(len(row.pairs) for row in rows))
+    return [Defect(TRAIN_CONFIG, i, "row", "there is none") for i in everyone if i not in named]
 
 
 def _leaves(source: Source, people: Mapping[str, tuple[Person, ...]], bound: float) -> list[str]:

@@ -25,8 +25,8 @@ from mllmu_tasks.mini.faces import draw_looks, face, png, transformed
 from mllmu_tasks.mini.people import Profile
 
 TEST_PICTURES = 2
-MOST = 20_000
-"""People and celebrities: a minute and a GiB. There are 92,160 different faces, and drawing the last ones takes long."""
+MOST = 10_000
+"""People and celebrities: a minute. There are 92,160 different faces, and to draw the last ones takes long."""
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CHOICE = pa.struct(
     [
