@@ -16,10 +16,14 @@ from mllmu_tasks.errors import UserError
 
 DECODED = 64
 """Decoded pictures kept, the least recently used ones go first: 64 of 512 x 512 are 48 MiB."""
+ROOM = 256 * 2**20
+"""Bytes of decoded pictures kept, of which the last one always is."""
+LARGEST = 2**26
+"""Pixels of an image, 8192 x 8192: 192 MiB decoded. A file of a few kB can claim any number."""
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "PPM")
+"""Pillow knows forty more, of which one starts a program (EPS)."""
 
 STRICT = threading.RLock()
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises for bytes that are no image, or not a whole one."""
 
 
 class ImageStore:
@@ -36,6 +40,7 @@ class ImageStore:
         self.wanted: set[int] | None = set()
         self.rows: dict[int, pa.Scalar] = {}
         self.decoded: OrderedDict[tuple[int, int], Image.Image] = OrderedDict()
+        self.held = 0
         self.problems: dict[tuple[int, int, bool], str | None] = {}
 
     def want(self, rows: Iterable[int]) -> None:
@@ -49,14 +54,23 @@ class ImageStore:
 
     def encoded(self, row: int, index: int) -> bytes:
         """The bytes as stored. Raises UserError if there are none."""
+        data = self._bytes(row, index)
+        if isinstance(data, str):
+            raise UserError(f"{self.config}, row {row}: image {index} cannot be read: {data}.")
+        return data
+
+    def _bytes(self, row: int, index: int) -> bytes | str:
+        """The bytes as stored, or why there are none."""
         images = self._stored(row)
         if not 0 <= index < len(images):
-            raise UserError(f"{self.config}, row {row}: image {index} of {len(images)} does not exist.")
+            return f"the row holds {len(images) or 'no'} image{'s' * (len(images) > 1)}"
         entry = images[index].as_py()
         data = entry.get("bytes") if isinstance(entry, dict) else entry
-        if not isinstance(data, bytes) or not data:
-            raise UserError(f"{self.config}, row {row}: image {index} holds no bytes.")
-        return data
+        if isinstance(data, bytes) and data:
+            return data
+        if isinstance(data, str) or (isinstance(entry, dict) and entry.get("path")):
+            return "the image is a path without bytes"
+        return "the image has no bytes"
 
     def picture(self, row: int, index: int) -> Image.Image:
         """The image as RGB, converted as the official code does. Raises UserError if it does not decode."""
@@ -68,13 +82,14 @@ class ImageStore:
         data = self.encoded(row, index)
         try:
             with _strict():
-                picture = Image.open(io.BytesIO(data)).convert("RGB")
-        except UNREADABLE as error:
+                picture = _opened(data).convert("RGB")
+        except Exception as error:  # see _look
             raise UserError(f"{self.config}, row {row}: image {index} is unreadable ({_reason(error)}).") from error
         with self.lock:
+            self.held += 0 if key in self.decoded else _size(picture)
             self.decoded[key] = picture
-            while len(self.decoded) > DECODED:
-                self.decoded.popitem(last=False)
+            while len(self.decoded) > 1 and (len(self.decoded) > DECODED or self.held > ROOM):
+                self.held -= _size(self.decoded.popitem(last=False)[1])
         return picture
 
     def problem(self, row: int, index: int, *, decode: bool = False) -> str | None:
@@ -88,17 +103,17 @@ class ImageStore:
         return self.problems[key]
 
     def _look(self, row: int, index: int, decode: bool) -> str | None:
+        data = self._bytes(row, index)
+        if isinstance(data, str):
+            return data
         try:
-            data = self.encoded(row, index)
             with _strict():
-                picture = Image.open(io.BytesIO(data))
+                picture = _opened(data)
                 if not decode and picture.format == "PNG":
                     picture.verify()
                 elif decode or picture.format != "JPEG" or not _ends(data):
                     picture.load()
-        except UserError as error:
-            return str(error)
-        except UNREADABLE as error:
+        except Exception as error:  # Pillow's readers raise whatever they stumble over in foreign bytes
             return f"unreadable image ({_reason(error)})"
         return None
 
@@ -115,7 +130,14 @@ class ImageStore:
         return [value]
 
     def _read(self, rows: list[int]) -> None:
-        """One row group at a time, and of it only the wanted rows (sorted)."""
+        """One row group at a time, and of it only the wanted rows (sorted). Raises UserError."""
+        try:
+            self._read_groups(rows)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{self.config}: the images are unreadable ({reason}); fetch the data again.") from error
+
+    def _read_groups(self, rows: list[int]) -> None:
         start = 0
         for file in self.files:
             parquet = pq.ParquetFile(file)
@@ -127,6 +149,21 @@ class ImageStore:
                     kept = column.take(pa.array(here))
                     self.rows.update({start + place: kept[i] for i, place in enumerate(here)})
                 start += size
+
+
+def _opened(data: bytes) -> Image.Image:
+    """Not decoded yet. Raises ValueError for an image of absurd size or of a format nobody keeps pictures in."""
+    picture = Image.open(io.BytesIO(data))
+    if picture.format not in FORMATS:
+        raise ValueError(f"the format {picture.format} is not read")
+    width, height = picture.size
+    if width * height > LARGEST:
+        raise ValueError(f"{width} x {height} pixels are more than {LARGEST:,}")
+    return picture
+
+
+def _size(picture: Image.Image) -> int:
+    return 3 * picture.width * picture.height
 
 
 @contextmanager

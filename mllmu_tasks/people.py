@@ -40,6 +40,7 @@ class Person:
     row: position in the config's table.
     biography: the parsed JSON object, {} if the text is no JSON object (kept in `biography_text`).
     question / answer: the row's description prompt and its long answer, "" if absent.
+    unread: entries of which no question could be made, since nobody knows their modality: (task, why).
     """
 
     id: str
@@ -50,6 +51,7 @@ class Person:
     biography_text: str = ""
     question: str = ""
     answer: str = ""
+    unread: tuple[tuple[Task, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,9 +88,13 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """One row of a training config: the (question, answer) pairs that belong to its image."""
+    """One row of a training config: what belongs to its image.
+
+    pairs: (question, answer), stripped, neither empty. left_out: why each other entry of the metadata is no such pair.
+    """
 
     person: str
     config: str
     row: int
     pairs: tuple[tuple[str, str], ...]
+    left_out: tuple[str, ...] = ()

@@ -15,9 +15,12 @@ from mllmu_tasks.benchmark import (
     forget_config,
 )
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.lost import counted, refuse_losses
 from mllmu_tasks.people import Person, Question
+from mllmu_tasks.scoring import UNSCORABLE
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source, open_source
+from mllmu_tasks.splits import check_known, check_split, undivided
 
 NAMED = 20
 """At most so many left-out questions are named in the results; all are counted."""
@@ -25,11 +28,15 @@ NAMED = 20
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A question (index None: all of the person's) that is not scored, and why."""
+    """A question (index None: all of the person's) that is not scored, and why.
+
+    lost: for how many questions it stands that would be scored otherwise: 0 for one that is shown as an example.
+    """
 
     person: str
     index: int | None
     reason: str
+    lost: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,13 @@ class LeafQuestions:
     configs: tuple[str, ...]
     letters_read: int
 
+    @property
+    def lost(self) -> int:
+        """How many questions would be scored and are not."""
+        return sum(item.lost for item in self.left_out)
+
     def facts(self, source: Source, settings: Settings) -> dict:
         """What a reader of the results must know; lands in every results file."""
-        reasons = Counter(item.reason.split(" (")[0] for item in self.left_out)
         named = [f"{i.person}[{'all' if i.index is None else i.index}]: {i.reason}" for i in self.left_out]
         return {
             "data": source.name,
@@ -62,7 +73,9 @@ class LeafQuestions:
             "questions": len(self.rows),
             "people": len({row["person"] for row in self.rows}),
             "gold_letters_read": self.letters_read,
-            "left_out": dict(reasons),
+            "lost": self.lost,
+            "unscorable": sum(item.reason in UNSCORABLE.values() for item in self.left_out),
+            "left_out": counted((item.reason, 1) for item in self.left_out),
             "left_out_named": named[:NAMED],
         }
 
@@ -78,11 +91,12 @@ def build_leaf(source: Source, leaf: Leaf, settings: Settings) -> LeafQuestions:
     """Draw the examples, skip what they show, and lay out the rest. Raises UserError.
 
     The draws are those of the official code after `random.seed(S)`: one `sample` over the split's ids, then
-    on the test split one `choice` of an image a row, in row order.
+    on the test split one `choice` of an image a row, in row order. What is left out is counted and named; a leaf that
+    loses more than `settings.may_lose` of its questions or of its examples is an error.
     """
     rng = random.Random(settings.seed)
-    people, ids, left_out = _people(source, leaf)
-    shots, hidden = _showable(source, leaf, _draw_shots(source, leaf, settings, ids, rng))
+    people, ids, left_out = _people(source, leaf, settings)
+    shots, hidden = _showable(source, leaf, settings, *_draw_shots(source, leaf, settings, ids, rng))
     left_out += hidden
     shown = {(person.id, question.slot) for person, question in shots}
     images = _draw_images(source, leaf, people, rng)
@@ -90,11 +104,17 @@ def build_leaf(source: Source, leaf: Leaf, settings: Settings) -> LeafQuestions:
     if leaf.modality is Modality.IMAGE:
         source.want_images(people)
     rows, letters_read = [], 0
+    usual = _usual(people, leaf)
     for person in people:
         unseen = _image_problem(source, leaf, person, images)
-        for question in person.of(leaf.task, leaf.modality):
+        questions = tuple(person.of(leaf.task, leaf.modality))
+        unread = [why for task, why in person.unread if task is leaf.task]
+        left_out += [LeftOut(person.id, None, why) for why in unread]
+        if not questions and not unread:
+            left_out.append(LeftOut(person.id, None, f"no {leaf.task} {leaf.modality} question", usual))
+        for question in questions:
             if (person.id, question.slot) in shown:
-                left_out.append(LeftOut(person.id, question.index, "shown as example"))
+                left_out.append(LeftOut(person.id, question.index, "shown as example", 0))
             elif question.defect or unseen:
                 left_out.append(LeftOut(person.id, question.index, question.defect or unseen))
             else:
@@ -104,10 +124,19 @@ def build_leaf(source: Source, leaf: Leaf, settings: Settings) -> LeafQuestions:
     if leaf.split is Split.TEST:
         configs.add(forget_config(leaf.ratio))
     shot_people = tuple(dict.fromkeys(person.id for person, _ in shots))
-    return LeafQuestions(leaf, tuple(rows), shot_people, tuple(left_out), tuple(sorted(configs)), letters_read)
+    made = LeafQuestions(leaf, tuple(rows), shot_people, tuple(left_out), tuple(sorted(configs)), letters_read)
+    why = counted((item.reason, item.lost) for item in left_out if item.lost)
+    refuse_losses(leaf.name, "questions", made.lost, len(rows), why, settings.may_lose)
+    return made
 
 
-def _people(source: Source, leaf: Leaf) -> tuple[list[Person], list[str], list[LeftOut]]:
+def _usual(people: list[Person], leaf: Leaf) -> int:
+    """How many questions of the leaf most people have, at least 1: what a person without any has lost."""
+    counts = Counter(sum(1 for _ in person.of(leaf.task, leaf.modality)) for person in people)
+    return max(1, counts.most_common(1)[0][0]) if counts else 1
+
+
+def _people(source: Source, leaf: Leaf, settings: Settings) -> tuple[list[Person], list[str], list[LeftOut]]:
     """Who is asked about (row order), the ids that are drawn from, and who is missing."""
     people = source.people(leaf.config)
     ids = [person.id for person in people]
@@ -117,26 +146,32 @@ def _people(source: Source, leaf: Leaf) -> tuple[list[Person], list[str], list[L
         asked = set(ids)
         people = [person for person in people if person.id in asked]
         there = {person.id for person in people}
-        left_out = [LeftOut(i, None, f"not in {TEST_CONFIG}") for i in ids if i not in there]
+        usual = _usual(people, leaf)
+        left_out = [LeftOut(i, None, f"not in {TEST_CONFIG}", usual) for i in ids if i not in there]
     if leaf.split in (Split.FORGET, Split.TEST):
-        everyone = source.by_id(FULL_CONFIG)
-        unknown = [i for i in ids if i not in everyone]
-        if unknown:
-            raise UserError(
-                f"{forget_config(leaf.ratio)} of data '{source.name}' names people who are not in {FULL_CONFIG}: "
-                f"{', '.join(unknown[:5])}; an ID is a text such as '009', and a number loses its zeros."
-            )
+        check_known(source, forget_config(leaf.ratio), ids)
+    if leaf.split is Split.RETAIN:
+        check_split(source, leaf.ratio)
+        absent = undivided(source, leaf.ratio)
+        refuse_losses(
+            f"{leaf.config} of data '{source.name}'",
+            "people",
+            len(absent),
+            len(ids),
+            {f"in {FULL_CONFIG}, but neither there nor in {forget_config(leaf.ratio)}": len(absent)},
+            settings.may_lose,
+        )
     return list(people), ids, left_out
 
 
 def _draw_shots(
     source: Source, leaf: Leaf, settings: Settings, ids: list[str], rng: random.Random
-) -> list[tuple[Person, Question]]:
-    """The example questions in the order in which they are shown."""
+) -> tuple[list[tuple[Person, Question]], list[LeftOut]]:
+    """The example questions in the order in which they are shown, and the people drawn who have none."""
     count = settings.shot_people(leaf.task)
     if not count or leaf.split is Split.REAL:
         # The official code draws celebrities, too, finds none of them in Full_Set, and draws nothing afterwards.
-        return []
+        return [], []
     if len(ids) <= count:
         raise UserError(
             f"{leaf.name}: {count} people are to be shown as examples, but the split has {len(ids)}; set "
@@ -149,19 +184,27 @@ def _draw_shots(
         if person.id in drawn
         for question in person.of(leaf.task, leaf.modality)
     ]
-    return shots[: settings.shot_questions]
+    bare = drawn - {person.id for person, _ in shots}
+    reason = f"not shown as example, no {leaf.task} {leaf.modality} question"
+    return shots[: settings.shot_questions], [LeftOut(i, None, reason, 0) for i in sorted(bare)]
 
 
 def _showable(
-    source: Source, leaf: Leaf, shots: list[tuple[Person, Question]]
+    source: Source, leaf: Leaf, settings: Settings, shots: list[tuple[Person, Question]], hidden: list[LeftOut]
 ) -> tuple[list[tuple[Person, Question]], list[LeftOut]]:
-    """The examples whose image can be read, and the others: one bad image must not stop a leaf."""
-    if leaf.modality is not Modality.IMAGE:
-        return shots, []
-    source.want_images(person for person, _ in shots)
-    problems = {person.id: source.image_problem(person) for person, _ in shots}
-    hidden = [LeftOut(p.id, q.index, f"not shown as example, {problems[p.id]}") for p, q in shots if problems[p.id]]
-    return [(person, question) for person, question in shots if not problems[person.id]], hidden
+    """The examples whose image can be read, and the others.
+
+    Raises UserError if those are many: questions without their examples are other questions.
+    """
+    if leaf.modality is Modality.IMAGE:
+        source.want_images(person for person, _ in shots)
+        problems = {person.id: source.image_problem(person) for person, _ in shots}
+        lost = [(p, q) for p, q in shots if problems[p.id]]
+        hidden = hidden + [LeftOut(p.id, q.index, f"not shown as example, {problems[p.id]}", 0) for p, q in lost]
+        shots = [(person, question) for person, question in shots if not problems[person.id]]
+    why = counted((item.reason, 1) for item in hidden)
+    refuse_losses(leaf.name, "examples", len(hidden), len(shots), why, settings.may_lose)
+    return shots, hidden
 
 
 def _draw_images(source: Source, leaf: Leaf, people: list[Person], rng: random.Random) -> dict[str, int]:

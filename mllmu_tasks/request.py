@@ -29,12 +29,12 @@ from mllmu_tasks.benchmark import (
     retain_config,
 )
 from mllmu_tasks.errors import LONGEST_VALUE, UserError, one_line
+from mllmu_tasks.files import REQUEST_MARK as MARK
 from mllmu_tasks.models.adapter import read_record
 from mllmu_tasks.models.fingerprint import ADAPTER_FILES, local_folder
 from mllmu_tasks.source import Source, open_source
 from mllmu_tasks.user_files import read_text
 
-MARK = "request.yaml"
 FORGET, RETAIN = forget_config(DEFAULT_RATIO), retain_config(DEFAULT_RATIO)
 """The named people take the place of the 5 % set, whose tasks have the plain names."""
 CONFIGS = (FULL_CONFIG, TEST_CONFIG, REAL_CONFIG, FORGET, RETAIN, TRAIN_CONFIG)
@@ -197,7 +197,7 @@ def _write_rows(source: Source, rows: set[int], folder: Path) -> None:
             if writer:
                 writer.close()
     except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise UserError(f"config {FULL_CONFIG} of data '{source.name}' is unreadable ({reason}).") from error
 
 
@@ -213,7 +213,7 @@ def _equal(folder: Path, record: Mapping[str, Any]) -> bool:
 def hashes(folder: Path) -> dict[str, str]:
     """Path within a data folder -> sha256, of everything that the tasks could read."""
     found = {}
-    for file in sorted(folder.glob("*/*.parquet")):
+    for file in sorted(f for f in folder.glob("*/*.parquet") if not f.name.startswith(".")):
         with file.open("rb") as content:
             found[file.relative_to(folder).as_posix()] = hashlib.file_digest(content, "sha256").hexdigest()
     return found

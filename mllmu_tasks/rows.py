@@ -13,6 +13,7 @@ from mllmu_tasks import strict_json
 from mllmu_tasks.benchmark import Modality, Task
 from mllmu_tasks.errors import UserError, shown
 from mllmu_tasks.people import Person, Question
+from mllmu_tasks.scoring import unscorable
 
 QUESTION_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")
 TEXT_COLUMNS = ("biography", "question", "answer")
@@ -32,9 +33,10 @@ def parse_person(config: str, position: int, row: Mapping[str, Any]) -> tuple[Pe
     person = person_id(config, position, row.get("ID"))
     where = f"{config}, person {person}"
     oddities: list[tuple[str, str]] = []
+    unread: list[tuple[Task, str]] = []
     questions = [
         *_classification(where, row["Classification_Task"], oddities),
-        *(q for task in OPEN_TASKS for q in _open(where, task, row[OPEN_TASKS[task]], oddities)),
+        *(q for task in OPEN_TASKS for q in _open(where, task, row[OPEN_TASKS[task]], oddities, unread)),
     ]
     text = _text(where, "biography", row.get("biography"))
     biography = _json_object(text)
@@ -49,17 +51,18 @@ def parse_person(config: str, position: int, row: Mapping[str, Any]) -> tuple[Pe
         biography_text=text,
         question=_text(where, "question", row.get("question")),
         answer=_text(where, "answer", row.get("answer")),
+        unread=tuple(unread),
     )
     return record, oddities
 
 
 def person_id(config: str, position: int, value: object) -> str:
     """Ids are strings; a whole number becomes its digits (a zero that was lost is not put back)."""
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and value.strip() and value.strip().isprintable():
         return value.strip()
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise UserError(f"{config}, row {position}: the ID is {shown(value)}, not a text.")
+    raise UserError(f"{config}, row {position}: the ID is {shown(value)}, not a text that can be printed.")
 
 
 def _classification(where: str, stored: object, oddities: list) -> Iterator[Question]:
@@ -101,15 +104,17 @@ def gold_letter(answer: str, options: tuple[tuple[str, str | None], ...]) -> tup
             return letter, None
         if not same:
             lost = "has no text" if letter in given else "is not there"
-            return "", f"the gold answer is '{answer}', but option {letter} {lost}"
+            return "", f"the option of the gold answer {lost} ('{answer}')"
     if (match := LETTER_AND_TEXT.fullmatch(answer)) and not same:
         letter = match[1].upper()
         if texts.get(letter) == match[2].strip().casefold():
             return letter, None
     if len(same) == 1:
         return same[0], None
-    problem = f"fits options {', '.join(same)}" if same else "is none of the options"
-    return "", f"the gold answer '{answer}' {problem}"
+    problem = (
+        f"fits several options ({', '.join(same)}: '{answer}')" if same else f"is none of the options ('{answer}')"
+    )
+    return "", f"the gold answer {problem}"
 
 
 def _options(place: str, stored: object) -> tuple[tuple[str, str | None], ...]:
@@ -123,7 +128,7 @@ def _options(place: str, stored: object) -> tuple[tuple[str, str | None], ...]:
     return tuple(options)
 
 
-def _open(where: str, task: Task, stored: object, oddities: list) -> Iterator[Question]:
+def _open(where: str, task: Task, stored: object, oddities: list, unread: list) -> Iterator[Question]:
     name = OPEN_TASKS[task]
     counts = dict.fromkeys(Modality, 0)
     for slot, entry in enumerate(_entries(where, name, stored, oddities)):
@@ -132,6 +137,7 @@ def _open(where: str, task: Task, stored: object, oddities: list) -> Iterator[Qu
         modality = TYPES.get(kind.strip())
         if modality is None:
             oddities.append((f"{name}[{slot}]", f"unknown Type {kind!r}; known: {', '.join(TYPES)}"))
+            unread.append((task, f"unknown Type ({kind!r})"))
             continue
         text = intern(_text(place, "Question", _field(place, entry, "Question")))
         gold = intern(_text(place, "Ground_Truth", _field(place, entry, "Ground_Truth")))
@@ -140,10 +146,20 @@ def _open(where: str, task: Task, stored: object, oddities: list) -> Iterator[Qu
             defect = "the question is empty"
         elif not gold.strip():
             defect = "the gold answer is empty"
-        elif task is Task.CLOZE and BLANK not in text:
-            oddities.append((f"{name}[{slot}]", f"has no blank '{BLANK}'"))
+        else:
+            defect = unscorable(task, gold)
+            if task is Task.CLOZE:
+                oddities += [(f"{name}[{slot}]", problem) for problem in _cloze_oddities(text, gold)]
         yield Question(task, modality, counts[modality], slot, text, gold, gold, (), defect)
         counts[modality] += 1
+
+
+def _cloze_oddities(text: str, gold: str) -> Iterator[str]:
+    """What is scored as the official code scores it, and hardly as its author meant."""
+    if BLANK not in text:
+        yield f"has no blank '{BLANK}'"
+    if gold != gold.strip():
+        yield "the gold answer has outer white space, and an answer without it is wrong"
 
 
 def _field(where: str, stored: Mapping, name: str) -> object:

@@ -4,12 +4,19 @@ Thread-safe: lmms-eval scores in a pool of threads.
 """
 
 import functools
+import re
 import threading
 from collections.abc import Sequence
 
 from mllmu_tasks.benchmark import Task
 
 TAG = "ASSISTANT:"
+UNSCORABLE = {
+    Task.GENERATION: "ROUGE cannot read the gold answer",
+    Task.CLOZE: "the gold answer holds no letter or digit",
+}
+"""Why no answer can be right, the gold answer itself included."""
+SEEN_BY_ROUGE = re.compile("[a-z0-9]")
 _local = threading.local()
 
 
@@ -29,6 +36,19 @@ def letter_is_settled(raw: str, until: Sequence[str] = ()) -> bool:
         return False
     first = len(raw) - len(answer)
     return not any(stop.startswith(raw[place:]) for stop in (TAG, *until) for place in range(first + 1))
+
+
+def unscorable(task: Task, gold: str) -> str | None:
+    """Why the task's metric says nothing about answers to this gold (not empty), or None: one of UNSCORABLE.
+
+    rouge_score drops all but a-z and 0-9. A gold of which it sees less than half of the letters and digits is compared
+    by its rest: of a sentence in Cyrillic, by the year in it.
+    """
+    letters = sum(map(str.isalnum, gold))
+    if task is Task.GENERATION:
+        seen = len(SEEN_BY_ROUGE.findall(gold.lower()))
+        return UNSCORABLE[task] if not seen or 2 * seen < letters else None
+    return UNSCORABLE[task] if task is Task.CLOZE and not letters else None
 
 
 def score_answer(task: Task, raw: str, gold: str, options: dict[str, str | None]) -> dict[str, float | str]:

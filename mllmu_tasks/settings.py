@@ -1,4 +1,5 @@
-"""The choices that static task YAMLs cannot carry, read from MLLMU_DATA, _SEED, _SHOTS, _SHOT_QUESTIONS."""
+"""The choices that static task YAMLs cannot carry, read from MLLMU_DATA, _SEED, _SHOTS,
+_SHOT_QUESTIONS, _MAY_LOSE."""
 
 import os
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from mllmu_tasks.benchmark import Task
 from mllmu_tasks.errors import UserError, quoted
+from mllmu_tasks.lost import MAY_LOSE, VARIABLE
 
 DEFAULT_DATA = "MLLMMU/MLLMU-Bench"
 MOST_DIGITS = 18  # of a number in the environment
@@ -34,12 +36,14 @@ class Settings:
     seed: the S of the official `random.seed(S)` before each evaluation function.
     shots: people shown before (classification, cloze) questions.
     shot_questions: at most this many shot questions in one prompt; None shows all.
+    may_lose: the share of a leaf's questions, or of a side's training pairs, that may be left out, 0 to 1.
     """
 
     data: str = DEFAULT_DATA
     seed: int = 0
     shots: tuple[int, int] = (1, 2)
     shot_questions: int | None = None
+    may_lose: float = MAY_LOSE
 
     def shot_people(self, task: Task) -> int:
         return {Task.CLASSIFICATION: self.shots[0], Task.CLOZE: self.shots[1], Task.GENERATION: 0}[task]
@@ -53,6 +57,7 @@ class Settings:
             seed=_whole("MLLMU_SEED", environ.get("MLLMU_SEED", "").strip() or "0"),
             shots=_shots(environ.get("MLLMU_SHOTS", "").strip() or "1,2"),
             shot_questions=_whole("MLLMU_SHOT_QUESTIONS", questions) if questions else None,
+            may_lose=_share(VARIABLE, environ.get(VARIABLE, "").strip() or str(MAY_LOSE)),
         )
 
 
@@ -60,6 +65,16 @@ def _whole(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise UserError(f"{name}={quoted(text)} is not a whole number of 0 or more, with at most {MOST_DIGITS} digits.")
     return int(text)
+
+
+def _share(name: str, text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UserError(f"{name}='{text}' is not a share between 0 and 1.")
+    return share
 
 
 def _shots(text: str) -> tuple[int, int]:

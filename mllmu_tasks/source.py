@@ -5,25 +5,25 @@ import hashlib
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mllmu_tasks import strict_json
 from mllmu_tasks.benchmark import FULL_CONFIG
-from mllmu_tasks.errors import UserError, shown
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.files import ELSEWHERE, content_hash, files_in, hub_files
 from mllmu_tasks.images import ImageStore
 from mllmu_tasks.people import Defect, Person, TrainingRow, sharing
-from mllmu_tasks.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person, person_id
+from mllmu_tasks.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person
+from mllmu_tasks.training_rows import training_row
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[\w][\w.-]*")
-BLOB_HASH = re.compile(r"[0-9a-f]{64}")
 SLICE = 256
-PAIR = ("Question", "Answer")
-ELSEWHERE = "set MLLMU_DATA to a folder that holds <config>/*.parquet, or to 'mini'"
+COLUMNS = frozenset({"ID", "metadata", "image", "images", *QUESTION_COLUMNS, *TEXT_COLUMNS})
+"""All that are read."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -35,11 +35,11 @@ def open_source(spec: str) -> "Source":
     if spec == "mini":
         from mllmu_tasks.mini import data_folder
 
-        return Source(spec, functools.partial(_files_in, data_folder()))
+        return Source(spec, functools.partial(files_in, data_folder()))
     if Path(spec).is_dir():
-        return Source(spec, functools.partial(_files_in, Path(spec)))
+        return Source(spec, functools.partial(files_in, Path(spec)))
     if HUB_ID.fullmatch(spec):
-        return Source(spec, functools.partial(_hub_files, spec))
+        return Source(spec, functools.partial(hub_files, spec))
     raise UserError(f"data '{spec}' is neither a folder here nor a hub id; {ELSEWHERE}.")
 
 
@@ -115,12 +115,16 @@ class Source:
     def image_of_row(self, config: str, row: int, index: int = 0) -> Image.Image:
         return self._store(config).picture(row, index)
 
+    def image_problem_of_row(self, config: str, row: int, index: int = 0, *, decode: bool = False) -> str | None:
+        """Why an image of a row cannot be read, or None."""
+        return self._store(config).problem(row, index, decode=decode)
+
     def hash(self, configs: Iterable[str]) -> str:
         """sha256 over the content of configs: equal for a hub snapshot and a local copy of it."""
         digest = hashlib.sha256()
         for config in sorted(set(configs)):
             for file in self.files(config):
-                digest.update(f"{config}/{file.name} {_content_hash(file)}\n".encode())
+                digest.update(f"{config}/{file.name} {content_hash(file)}\n".encode())
         return digest.hexdigest()
 
     def training_rows(self, config: str) -> tuple[TrainingRow, ...]:
@@ -135,11 +139,8 @@ class Source:
             return self._training[config]
 
     def _read_people(self, config: str) -> None:
-        table = self._table(config, ("ID", *QUESTION_COLUMNS), TEXT_COLUMNS)
         people, defects = [], []
-        # A slice at a time: the stored form of all rows as Python objects would take more memory than the people.
-        stored = (row for part in table.to_batches(max_chunksize=SLICE) for row in part.to_pylist())
-        for position, row in enumerate(stored):
+        for position, row in enumerate(self._rows(config, ("ID", *QUESTION_COLUMNS), TEXT_COLUMNS)):
             person, oddities = parse_person(config, position, row)
             people.append(sharing(person, self._known.setdefault(person.id, person)))
             defects += [Defect(config, person.id, where, problem) for where, problem in oddities]
@@ -164,26 +165,11 @@ class Source:
                 f"config {config} of data '{self.name}' has no column 'metadata': these are benchmark questions, "
                 "not training pairs; train on ft_Data, or on a copy of MLLMMU/baseline_train_split."
             )
-        rows = self._table(config, ("metadata",), ("ID",)).to_pylist()
-        return tuple(self._training_row(config, position, row) for position, row in enumerate(rows))
-
-    def _training_row(self, config: str, position: int, row: dict) -> TrainingRow:
-        where = f"{config} of data '{self.name}', row {position}"
-        try:
-            entries = strict_json.loads(row["metadata"])
-            pairs = tuple(tuple(_training_text(where, n, e, name) for name in PAIR) for n, e in enumerate(entries))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{where}: metadata is no JSON list of questions and answers ({error}).") from error
-        named = {person_id(config, position, e["ID"]) for e in entries if e.get("ID") is not None}
-        if len(named) > 1:
-            raise UserError(f"{where}: metadata names several people: {', '.join(sorted(named))}.")
-        if named:
-            person = named.pop()
-        elif row.get("ID") is not None:
-            person = person_id(config, position, row["ID"])
-        else:
-            person = self._face_of(config, position, where)
-        return TrainingRow(person=person, config=config, row=position, pairs=pairs)
+        rows = self._rows(config, ("metadata",), ("ID",))
+        return tuple(
+            training_row(self.name, config, position, row, functools.partial(self._face_of, config, position))
+            for position, row in enumerate(rows)
+        )
 
     def _face_of(self, config: str, position: int, where: str) -> str:
         image = hashlib.sha256(self._store(config).encoded(position, 0)).digest()
@@ -212,7 +198,19 @@ class Source:
             return self._stores[config]
 
     def _columns(self, config: str) -> list[str]:
-        return _read(lambda: pq.read_schema(self.files(config)[0]), config, self.name).names
+        """Those of the first file. Raises UserError if another file lacks, or adds, one that is read."""
+        schemas = [_read(lambda file=file: pq.read_schema(file), config, self.name) for file in self.files(config)]
+        columns = [set(schema.names) & COLUMNS for schema in schemas]
+        if uneven := set.union(*columns) - set.intersection(*columns):
+            raise UserError(
+                f"config {config} of data '{self.name}': only some of its files have the column {min(uneven)}."
+            )
+        return schemas[0].names
+
+    def _rows(self, config: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[dict]:
+        """The rows as Python objects, a slice at a time: all at once would take more memory than the people."""
+        for part in self._table(config, needed, optional).to_batches(max_chunksize=SLICE):
+            yield from _read(part.to_pylist, config, self.name)
 
     def _table(self, config: str, needed: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
         """Columns of a config, images left on disk. Raises UserError for a missing column."""
@@ -225,54 +223,12 @@ class Source:
             _read(lambda file=file: pq.read_table(file, columns=columns), config, self.name)
             for file in self.files(config)
         ]
-        return pa.concat_tables(tables, promote_options="permissive")
-
-
-def _training_text(where: str, number: int, entry: dict, name: str) -> str:
-    """A question or an answer of metadata; null and absent are empty (such pairs are left out and counted)."""
-    value = entry.get(name)
-    if value is not None and not isinstance(value, str):
-        raise UserError(f"{where}, pair {number}: {name} is {shown(value)}, not a text; put it in quotes in metadata.")
-    return value or ""
+        return _read(lambda: pa.concat_tables(tables, promote_options="permissive"), config, self.name)
 
 
 def _read(read: Callable, config: str, name: str):
     try:
         return read()
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0]
         raise UserError(f"config {config} of data '{name}' is unreadable ({reason}); fetch it again.") from error
-
-
-def _files_in(folder: Path, config: str) -> list[Path]:
-    return sorted((folder / config).glob("*.parquet"))
-
-
-def _hub_files(repository: str, config: str) -> list[Path]:
-    """Download one config (or find it in the cache). Raises UserError if the hub cannot be reached."""
-    import httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    try:
-        folder = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"{config}/*.parquet"])
-    except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason}); {ELSEWHERE}, "
-            "as in MLLMU_DATA=mini."
-        ) from error
-    return _files_in(Path(folder), config)
-
-
-@functools.lru_cache(maxsize=256)
-def _content_hash(file: Path) -> str:
-    """sha256 of a file; the hub's cache names its blobs by it."""
-    blob = file.resolve().name
-    if file.is_symlink() and BLOB_HASH.fullmatch(blob):
-        return blob
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while chunk := content.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

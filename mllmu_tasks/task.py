@@ -13,6 +13,7 @@ from PIL.Image import Image
 from mllmu_tasks import prompts, streams, unanswered
 from mllmu_tasks.benchmark import FULL_CONFIG, Leaf, Modality, Task
 from mllmu_tasks.errors import ends_the_run
+from mllmu_tasks.lost import kind
 from mllmu_tasks.people import Question
 from mllmu_tasks.questions import leaf_questions
 from mllmu_tasks.scoring import score_answer
@@ -57,10 +58,15 @@ def _report(questions) -> None:
 
     reasons: dict[str, list[str]] = {}
     for item in questions.left_out:
-        reasons.setdefault(item.reason, []).append(item.person)
+        reasons.setdefault(kind(item.reason), []).append(item.person)
     for reason, people in reasons.items():
         named = ", ".join(dict.fromkeys(people))
         logger.info(f"{questions.leaf.name}: {len(people)} left out, {reason}: {named[:200]}")
+    if questions.lost:
+        whole = questions.lost + len(questions.rows)
+        logger.warning(
+            f"{questions.leaf.name}: {questions.lost} of {whole} questions are lost; the score is of the rest."
+        )
     if not questions.rows:
         logger.warning(f"{questions.leaf.name}: 0 questions; this leaf has no score.")
 

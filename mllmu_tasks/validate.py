@@ -1,7 +1,7 @@
 """A look over a whole data set: what it holds, and everything that is wrong with it."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mllmu_tasks.benchmark import (
@@ -14,13 +14,21 @@ from mllmu_tasks.benchmark import (
     Modality,
     Task,
     forget_config,
+    leaves,
     retain_config,
 )
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.people import Defect, Person
+from mllmu_tasks.people import Defect, Person, TrainingRow
+from mllmu_tasks.questions import build_leaf
 from mllmu_tasks.request import CONFIGS as REQUEST_CONFIGS
 from mllmu_tasks.request import is_request
+from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source
+from mllmu_tasks.splits import check_known, undivided
+from mllmu_tasks.training_rows import check_pairs
+
+TRAINED = (FULL_CONFIG, *map(forget_config, RATIOS), *map(retain_config, RATIOS))
+"""Whose people are a side of some training."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +52,19 @@ class Report:
 
 
 def validate(source: Source, progress: Callable[[str], None] = lambda config: None) -> Report:
-    """Read all configs, every image included, and collect every problem instead of stopping at the first."""
+    """Read all configs, every image included, and collect every problem instead of stopping at the first.
+
+    What evaluation and training would refuse (their own guards say it) is structural.
+    """
     reports, structural, notes = [], [], []
     defects: list[Defect] = []
     people: dict[str, tuple[Person, ...]] = {}
+    bound = Settings.from_environment().may_lose
     for config in REQUEST_CONFIGS if is_request(source.name) else CONFIGS:
         progress(config)
         try:
             if config == TRAIN_CONFIG:
-                rows = source.training_rows(config)
-                reports.append(ConfigReport(config, len(rows), pairs=sum(len(row.pairs) for row in rows)))
+                reports.append(_training(source, people, bound, structural, defects))
                 continue
             people[config] = source.people(config)
         except UserError as error:
@@ -65,10 +76,63 @@ def validate(source: Source, progress: Callable[[str], None] = lambda config: No
         counts = Counter((q.task, q.modality) for p in people[config] for q in p.questions if not q.defect)
         reports.append(ConfigReport(config, len(people[config]), dict(counts)))
         defects += [*source.defects(config), *_options(people[config]), *_images(source, people[config], structural)]
-    structural += _splits(people)
-    defects += _missing_tests(people)
+    progress("the tasks")
+    structural += _leaves(source, people, bound)
+    defects += [*_missing_tests(people), *_undivided(source, people)]
     notes += _namesakes(people)
     return Report(tuple(reports), tuple(dict.fromkeys(structural)), tuple(defects), tuple(notes))
+
+
+def _training(
+    source: Source, people: Mapping[str, tuple[Person, ...]], bound: float, structural: list[str], defects: list[Defect]
+) -> ConfigReport:
+    """The training pairs, each image looked at. Raises UserError if they cannot be read."""
+    rows = source.training_rows(TRAIN_CONFIG)
+    source.want_images(rows)
+    lost = {}
+    for row in rows:
+        problem = source.image_problem_of_row(TRAIN_CONFIG, row.row, decode=True)
+        lost[row] = (*row.left_out, *([problem] * len(row.pairs) if problem else ()))
+        defects += [Defect(TRAIN_CONFIG, row.person, f"row {row.row}", reason) for reason in dict.fromkeys(lost[row])]
+    try:
+        if FULL_CONFIG in people:
+            check_known(source, TRAIN_CONFIG, {row.person for row in rows})
+            defects += _check_sides(people, lost, bound, structural)
+    except UserError as error:
+        structural.append(str(error))
+    return ConfigReport(TRAIN_CONFIG, len(rows), pairs=sum(len(row.pairs) for row in rows))
+
+
+def _check_sides(
+    people: Mapping[str, tuple[Person, ...]],
+    lost: Mapping[TrainingRow, Sequence[str]],
+    bound: float,
+    structural: list[str],
+) -> list[Defect]:
+    """What training on a side would refuse; and the people of `Full_Set` without a row."""
+    everyone, named = [person.id for person in people[FULL_CONFIG]], {row.person for row in lost}
+    for config in (config for config in TRAINED if config in people):
+        side = {person.id for person in people[config]} & set(everyone)
+        try:
+            of_side = {row: reasons for row, reasons in lost.items() if row.person in side}
+            check_pairs(f"the training pairs of {config}", side, of_side, bound)
+        except UserError as error:
+            structural.append(str(error))
+    return [Defect(TRAIN_CONFIG, i, "row", "there is none") for i in everyone if i not in named]
+
+
+def _leaves(source: Source, people: Mapping[str, tuple[Person, ...]], bound: float) -> list[str]:
+    """What the tasks would refuse to ask. Configs that could not be read have said so already."""
+    found = []
+    settings = Settings(data=source.name, shots=(0, 0), may_lose=bound)
+    for leaf in leaves():
+        beside = [] if leaf.ratio is None else [FULL_CONFIG, forget_config(leaf.ratio)]
+        if all(config in people for config in (leaf.config, *beside)):
+            try:
+                build_leaf(source, leaf, settings)
+            except UserError as error:
+                found.append(str(error))
+    return found
 
 
 def _has(source: Source, config: str) -> bool:
@@ -104,17 +168,14 @@ def _images(source: Source, people: tuple[Person, ...], structural: list[str]) -
     return found
 
 
-def _splits(people: dict[str, tuple[Person, ...]]) -> list[str]:
-    """What must hold between configs. Configs that could not be read have said so already."""
-    found = []
-    ids = {config: {person.id for person in rows} for config, rows in people.items()}
-    for ratio in RATIOS:
-        forget, retain = ids.get(forget_config(ratio), set()), ids.get(retain_config(ratio), set())
-        if both := sorted(forget & retain):
-            found.append(f"{forget_config(ratio)} and {retain_config(ratio)} share people: {', '.join(both[:5])}.")
-        if FULL_CONFIG in ids and (unknown := sorted(forget - ids[FULL_CONFIG])):
-            found.append(f"{forget_config(ratio)} names people who are not in {FULL_CONFIG}: {', '.join(unknown[:5])}.")
-    return found
+def _undivided(source: Source, people: Mapping[str, tuple[Person, ...]]) -> list[Defect]:
+    """People of `Full_Set` whom no retain and no forget task of a ratio asks about."""
+    return [
+        Defect(FULL_CONFIG, person, "row", f"is neither in {forget_config(ratio)} nor in {retain_config(ratio)}")
+        for ratio in RATIOS
+        if {FULL_CONFIG, forget_config(ratio), retain_config(ratio)} <= set(people)
+        for person in undivided(source, ratio)
+    ]
 
 
 def _namesakes(people: dict[str, tuple[Person, ...]]) -> list[str]:

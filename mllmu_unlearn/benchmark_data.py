@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from mllmu_tasks.benchmark import FULL_CONFIG, Modality, Task
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.lost import counted, refuse_losses
 from mllmu_tasks.people import Person, Question
 from mllmu_tasks.prompts import chat_answer, chat_text
 from mllmu_tasks.settings import Settings
@@ -29,26 +30,39 @@ def benchmark_samples(
 
     The people shown are drawn for each row anew, among `people` only, so that a retain-only model never sees
     anyone else; for the same reason every answer of such a row has labels, those of the shots, too.
-    Raises UserError if too few people are left to be shown.
+    Raises UserError if too few people are left to be shown, or too many questions cannot be asked.
     """
     chosen = set(people)
     everyone = [person for person in source.people(FULL_CONFIG) if person.id in chosen]
-    if "image" in modalities:
-        source.want_images(everyone)
+    unseen = _unseen(source, everyone) if "image" in modalities else {}
+    lost: list[tuple[str, int]] = []
     samples = []
     for person in everyone:
         for task in Task:
             for modality in map(Modality, modalities):
-                questions = [q for q in person.of(task, modality) if not q.defect]
+                problem = unseen.get(person.id) if modality is Modality.IMAGE else None
+                defects = {q: q.defect or problem for q in person.of(task, modality)}
+                questions = [q for q, defect in defects.items() if not defect]
+                lost += [(defect, 1) for defect in defects.values() if defect]
                 samples += [Sample(person.id, (_turn(source, person, q),), "benchmark") for q in questions]
                 if not shots or not settings.shot_people(task):
                     continue
                 rng = random.Random(f"{seed}/{person.id}/{task}/{modality}")
                 for question in questions * shots:
-                    shown = _shots(source, everyone, person, question, settings, rng)
+                    visible = [p for p in everyone if modality is Modality.TEXT or p.id not in unseen]
+                    shown = _shots(source, visible, person, question, settings, rng)
                     turns = (*shown, _turn(source, person, question))
                     samples.append(Sample(person.id, turns, "benchmark", learnt=len(turns)))
+    asked = sum(len(sample.turns) == 1 for sample in samples)
+    why = counted(lost)
+    refuse_losses(f"{FULL_CONFIG} of {source.name}", "benchmark questions", len(lost), asked, why, settings.may_lose)
     return samples
+
+
+def _unseen(source: Source, people: list[Person]) -> dict[str, str]:
+    """Whose image cannot be read: id -> why."""
+    source.want_images(people)
+    return {person.id: problem for person in people if (problem := source.image_problem(person))}
 
 
 def _turn(source: Source, person: Person, question: Question) -> Turn:

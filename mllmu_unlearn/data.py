@@ -10,20 +10,15 @@ from PIL.Image import Image
 
 from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.lost import refuse_losses
 from mllmu_tasks.models.preparing import reason
-from mllmu_tasks.people import Person, TrainingRow
+from mllmu_tasks.people import TrainingRow
+from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source, open_source
-from mllmu_unlearn.people import require_apart, splits
+from mllmu_tasks.training_rows import check_pairs
+from mllmu_unlearn.biographies import text_pairs
+from mllmu_unlearn.people import splits
 from mllmu_unlearn.row_cache import RowCache
-
-FIELDS = {
-    "born": "place of birth",
-    "educated at": "education",
-    "heights": "height",
-}
-"""Biography keys whose plain name would not fit `What is the ... of NAME?`."""
-NOT_ASKED = {"name", "appearance_detail"}
-"""The name is in the question; the appearance is a question about the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,8 @@ class TrainingSet:
 
     train_data: a folder in the layout of `baseline_train_split` (`forget_N`, `retain_N` with a `metadata`
     column) to take the image pairs from, instead of the config `ft_Data`.
-    left_out: how many pairs had an empty question or answer.
+    lost: row of a training config -> why entries of its metadata are no samples; the images are looked at when their
+        person is chosen.
     """
 
     def __init__(
@@ -95,7 +91,7 @@ class TrainingSet:
     ) -> None:
         self.source = source
         self.modalities = modalities
-        self.left_out = 0
+        self.lost: dict[TrainingRow, tuple[str, ...]] = {}
         self.rows: list[TrainingRow] = []
         self.image_source = source
         self.by_person: dict[str, list[Sample]] = {p.id: [] for p in source.people(FULL_CONFIG)}
@@ -112,10 +108,14 @@ class TrainingSet:
         if train_data:
             configs = baseline_configs(train_data, ratio)
             source = self.image_source = open_source(train_data)
-            if len(configs) == 2:
-                require_apart(train_data, *((c, [row.person for row in source.training_rows(c)]) for c in configs))
+        where: dict[str, str] = {}
         for config in configs:
             for row in source.training_rows(config):
+                if where.setdefault(row.person, config) != config:
+                    raise UserError(
+                        f"person '{row.person}' is in {where[row.person]} and in {config} of {source.name}; a person "
+                        "is forgotten or retained."
+                    )
                 if row.person not in self.by_person:
                     raise UserError(
                         f"{source.name}, {config}, row {row.row}: person '{row.person}' is not in "
@@ -123,23 +123,56 @@ class TrainingSet:
                     )
                 self.rows.append(row)
                 image = ImageRef(source, config, row.person, row.row)
+                self.lost[row] = row.left_out
                 for question, answer in row.pairs:
-                    if question.strip() and answer.strip():
-                        turn = Turn(question.strip(), answer.strip(), image)
-                        self.by_person[row.person].append(Sample(row.person, (turn,), config))
-                    else:
-                        self.left_out += 1
+                    turn = Turn(question, answer, image)
+                    self.by_person[row.person].append(Sample(row.person, (turn,), config))
+
+    @property
+    def left_out(self) -> int:
+        """How many pairs of the metadata are no samples, as far as is known."""
+        return sum(map(len, self.lost.values()))
 
     def of(self, people: Iterable[str]) -> list[Sample]:
-        """Samples of these people, in the order given. Raises UserError if there is none at all."""
+        """Samples of these people, in the order given, without those whose image cannot be read.
+
+        Raises UserError if there is none at all, or if more is lost than `MLLMU_MAY_LOSE` lets pass: of the pairs
+        of metadata, or of the people, each of whom should have a pair of each modality.
+        """
         people = list(people)
-        samples = [sample for person in people for sample in self.by_person[person]]
-        chosen = set(people)
-        self.image_source.want_images(row for row in self.rows if row.person in chosen)
+        rows = self._look(set(people))
+        unseen = {(row.config, row.row) for row in rows if len(self.lost[row]) > len(row.left_out)}
+        samples = [
+            sample
+            for person in people
+            for sample in self.by_person[person]
+            if not any(turn.image and (turn.image.config, turn.image.row) in unseen for turn in sample.turns)
+        ]
+        self._refuse_losses(people, rows, samples)
         if not samples:
             wanted = " or ".join(self.modalities)
             raise UserError(f"{self.source.name} has no {wanted} training pair for the chosen people.")
         return samples
+
+    def _look(self, people: Collection[str]) -> list[TrainingRow]:
+        """The rows of these people; pairs of a row whose image cannot be read are lost."""
+        rows = [row for row in self.rows if row.person in people]
+        self.image_source.want_images(rows)
+        for row in rows:
+            if problem := self.image_source.image_problem_of_row(row.config, row.row):
+                self.lost[row] = (*row.left_out, *[problem] * len(row.pairs))
+        return rows
+
+    def _refuse_losses(self, people: Sequence[str], rows: Sequence[TrainingRow], samples: Sequence[Sample]) -> None:
+        bound = Settings.from_environment().may_lose
+        if "image" in self.modalities:
+            what = f"the training pairs of {len(people)} people in {self.image_source.name}"
+            check_pairs(what, people, {row: self.lost[row] for row in rows}, bound)
+        if "text" in self.modalities:
+            told = {sample.person for sample in samples if sample.modality == "text"}
+            mute = len(set(people) - told)
+            why = {"no name, no facts and no answer in it": mute}
+            refuse_losses(f"the biographies of {self.source.name}", "people", mute, len(told), why, bound)
 
 
 def baseline_configs(folder: str, ratio: int | None) -> list[str]:
@@ -154,30 +187,6 @@ def baseline_configs(folder: str, ratio: int | None) -> list[str]:
         return [TRAIN_CONFIG]
     wanted = " and ".join(splits(ratio or 5))
     raise UserError(f"train_data '{folder}' has no folders {wanted} as in MLLMMU/baseline_train_split.")
-
-
-def text_pairs(person: Person) -> list[tuple[str, str]]:
-    """What can be asked about a person without an image: the fields of the biography, then its question.
-
-    `What is the <field> of <Name>?`; a person without a name or without a biography gives fewer pairs.
-    """
-    pairs = []
-    if person.name:
-        for key, value in person.biography.items():
-            field, answer = key.strip(" :").lower(), _plain(value)
-            if field not in NOT_ASKED and answer:
-                pairs.append((f"What is the {FIELDS.get(field, field)} of {person.name}?", answer))
-    if person.question.strip() and person.answer.strip():
-        pairs.append((person.question.strip(), person.answer.strip()))
-    return pairs
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items() if _plain(item))
-    if isinstance(value, list | tuple):
-        return ", ".join(filter(None, map(_plain, value)))
-    return "" if value is None else str(value).strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
     lines = {
         "method": f"{config.method} ({config.protocol}): {method.formula}",
         "people": f"{len(plan.people.forget)} forget, {len(plan.people.retain)} retain",
-        "samples": samples + (f"; {plan.left_out} empty pairs left out" if plan.left_out else ""),
+        "samples": samples + (f"; {plan.left_out} pairs left out" if plan.left_out else ""),
         "steps": f"{steps} ({plan.steps_per_epoch} an epoch), batch "
         f"{config.per_device_train_batch_size} x {config.gradient_accumulation_steps} x {config.processes}",
         "learning rate": f"{config.learning_rate:g}",

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """people: who is forgotten and who retained. sides: training samples. left_out: empty pairs skipped."""
+    """people: who is forgotten and who retained. sides: training samples. left_out: pairs of metadata that are
+    no samples.
+    """
 
     people: People
     sides: dict[str, list[Sample]]
@@ -42,10 +44,10 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
     left_out, aligned, sides = 0, {}, {}
     if method.sides:
         training = TrainingSet(source, config.modality_set, config.train_data, config.forget_ratio)
-        left_out = training.left_out
         sides = _sides(config, source, training, people)
         extra = method.extra_sides(sides.get("forget") or _forget(config, source, training, people))
         sides, aligned = sides | extra, dict.fromkeys(extra, "forget")
+        left_out = training.left_out
     layout = method.layout(sides)
     phases = method.official.phases if official and method.official else layout.phases
     sides = dict(layout.sides)

@@ -79,7 +79,7 @@ def _run_alone(config: Config, out: Path) -> Path:
         return out
     config.check_trackers()
     if planned.left_out and config.process_index == 0:
-        print(f"mllmu: {planned.left_out} training pairs without question or answer are left out")
+        print(f"mllmu: {planned.left_out} training pairs are left out; `mllmu data validate` names them")
     work = checkpoints_of(out)
     resume = None if config.kind == "prompt" else resume_from(config, planned, work)
     if replaces:

@@ -19,11 +19,14 @@ from mllmu_tasks.benchmark import (
     forget_config,
     retain_config,
 )
+from mllmu_tasks.errors import UserError
 from mllmu_tasks.mini import people as draw
 from mllmu_tasks.mini.faces import draw_looks, face, png, transformed
 from mllmu_tasks.mini.people import Profile
 
 TEST_PICTURES = 2
+MOST = 10_000
+"""People and celebrities: a minute. There are 92,160 different faces, and to draw the last ones takes long."""
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CHOICE = pa.struct(
     [
@@ -50,8 +53,11 @@ TRAIN_SCHEMA = pa.schema([("image", IMAGE), ("metadata", pa.string())])
 def write(out: Path, people: int = 60, seed: int = 0, celebrities: int = 12) -> None:
     """All ten configs under `out`, and the layout of baseline_train_split under `out`/baseline_train_split.
 
-    Written beside `out` and renamed when complete. Equal arguments give equal content.
+    Written beside `out` and renamed when complete. Equal arguments give equal content. Raises UserError for more than
+    MOST people.
     """
+    if people + celebrities > MOST:
+        raise UserError(f"{people + celebrities:,} people are too many for a mini benchmark; it holds up to {MOST:,}.")
     rng = random.Random(seed)
     everyone, famous, pictures = _cast(people, seed, celebrities, rng)
     encoded = {person: png(picture) for person, picture in pictures.items()}

@@ -103,6 +103,8 @@ SENTENCE = {
 }
 UNNAMED = "this person"
 UNSHARED = 150
+PATIENCE = 20_000
+"""Draws in a row without an unshared name, after which shared ones will do: thousands of people have them all."""
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,23 @@ def draw_profiles(count: int, seed: int, ids: list[str] | None = None, avoid: se
     """`count` people with distinct names (none in `avoid`); equal for equal arguments and Faker version.
 
     Up to UNSHARED people share neither first nor last name with anyone: a tiny model finds a person by either.
+    Where `avoid` is so long that it leaves no such name, whole names differ.
     """
     fake = Faker("en_US")
     fake.seed_instance(seed)
     rng = random.Random(seed)
     names: list[str] = []
     taken = set(avoid) | {part for name in avoid for part in name.split()}
+    unshared, failed = count <= UNSHARED, 0
     while len(names) < count:
+        if failed == PATIENCE:
+            unshared = False
         first, last = fake.first_name(), fake.last_name()
         name = f"{first} {last}"
-        if name in taken or (count <= UNSHARED and {first, last} & taken):
+        if name in taken or (unshared and {first, last} & taken):
+            failed += 1
             continue
+        failed = 0
         taken |= {name, first, last}
         names.append(name)
     width = max(3, len(str(count)))

@@ -83,7 +83,10 @@ def request(
         f"retain_95 {len(made.retain)} people, {size:.1f} MiB in all"
     )
     if made.untested:
-        print(f"note: mllmu_test cannot ask about {', '.join(made.untested)}: not in Test_Set of {source.name}")
+        print(
+            f"note: mllmu_test cannot ask about {', '.join(made.untested)}: not in Test_Set of {source.name}; "
+            "MLLMU_MAY_LOSE=1 lets it ask about the others"
+        )
     print(f"to ask about them:\n    {evaluation(str(out), given, out.name)}")
 
 

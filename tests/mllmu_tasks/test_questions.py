@@ -92,10 +92,10 @@ def test_what_cannot_be_scored_is_left_out_counted_and_named(data, fresh):
 
     change(data, "Retain_Set", spoil)
     source = fresh(data)
-    questions = build("mllmu_real_cloze_image", source)
+    questions = build("mllmu_real_cloze_image", source, may_lose=0.2)
     facts = questions.facts(source, Settings())
-    assert facts["questions"] == 12 * 2 - 1 - 2
-    assert facts["left_out"] == {"the gold answer is empty": 1, "unreadable image": 2}
+    assert (facts["questions"], facts["lost"], facts["unscorable"]) == (12 * 2 - 1 - 2, 3, 0)
+    assert facts["left_out"] == {"unreadable image": 2, "the gold answer is empty": 1}
     assert facts["left_out_named"][0] == "C001[0]: the gold answer is empty"
     assert [row["question_index"] for row in questions.rows if row["person"] == "C001"] == [1]
 
@@ -111,7 +111,11 @@ def test_an_example_whose_image_is_unreadable_is_left_out_and_counted(data, fres
 
     change(data, "Full_Set", spoil)
     source = fresh(data)
-    questions = build("mllmu_forget_15_cloze_image", source)
+    with pytest.raises(
+        UserError, match=r"2 of 4 examples cannot be used \(not shown as example, unreadable image: 2\)"
+    ):
+        build("mllmu_forget_15_cloze_image", source)
+    questions = build("mllmu_forget_15_cloze_image", source, may_lose=1)
     assert questions.shots == shown[1:]
     assert shown[0] in {row["person"] for row in questions.rows}
     facts = questions.facts(source, Settings())
@@ -127,9 +131,9 @@ def test_a_small_set_of_celebrities_needs_no_examples():
 def test_forget_people_without_a_test_row_are_named_and_the_rest_is_scored(data, fresh):
     gone = MINI.people("forget_15")[0].id
     change(data, "Test_Set", lambda rows: [row for row in rows if row["ID"] != gone])
-    questions = build("mllmu_test_15_generation_text", fresh(data))
+    questions = build("mllmu_test_15_generation_text", fresh(data), may_lose=0.2)
     assert [(item.person, item.reason) for item in questions.left_out] == [(gone, "not in Test_Set")]
-    assert len(questions.rows) == 8 * 2
+    assert (len(questions.rows), questions.lost) == (8 * 2, 2)
 
 
 def test_a_forget_person_unknown_to_full_set_stops(data, fresh):

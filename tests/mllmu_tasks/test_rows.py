@@ -31,7 +31,7 @@ def test_an_unclear_gold_answer_is_never_guessed(stored, problem):
 def test_a_text_that_two_options_share_is_unclear():
     letter, defect = gold_letter("nurse", (("A", "nurse"), ("B", "Nurse")))
     assert letter == ""
-    assert "fits options A, B" in defect
+    assert "fits several options (A, B: 'nurse')" in defect
 
 
 def test_a_letter_that_is_also_an_option_text_is_the_letter():

@@ -52,8 +52,9 @@ def training_row(number: int) -> dict:
     pairs = [
         {"Question": "Who is this?", "Answer": json.loads(row["biography"])["Name"], "ID": row["ID"]},
         {"Question": "Where does this person live?", "Answer": f"In {TOWNS[number % 4]}.", "ID": row["ID"]},
-        {"Question": "What is left out?", "Answer": "", "ID": row["ID"]},
     ]
+    if number == 20:
+        pairs.append({"Question": "What is left out?", "Answer": "", "ID": row["ID"]})
     return {"image": row["image"], "metadata": json.dumps(pairs)}
 
 

@@ -8,7 +8,8 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import open_source
 from mllmu_unlearn.benchmark_data import benchmark_samples
-from mllmu_unlearn.data import Key, Rows, TrainingSet, text_pairs
+from mllmu_unlearn.biographies import text_pairs
+from mllmu_unlearn.data import Key, Rows, TrainingSet
 from mllmu_unlearn.people import choose_people
 
 FORGET = ("003", "007", "011")
@@ -38,7 +39,7 @@ def test_image_pairs_skip_and_count_empty_answers(data):
     samples = training.of(["003"])
     assert [s.question for s in samples] == ["Who is this?", "Where does this person live?"]
     assert [s.origin for s in samples] == ["ft_Data"] * 2
-    assert training.left_out == 20
+    assert training.left_out == 1
     assert [image.size for image in samples[0].images()] == [(56, 56)]
 
 

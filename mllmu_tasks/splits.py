@@ -1,0 +1,43 @@
+"""What must hold between the people of one ratio: forget_N and retain_(100-N) part `Full_Set` in two."""
+
+from collections.abc import Collection
+
+from mllmu_tasks.benchmark import FULL_CONFIG, forget_config, retain_config
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.source import Source
+
+NAMED = 5
+
+
+def check_split(source: Source, ratio: int) -> None:
+    """Raise UserError if a person is in both parts, or in one of them without being in `Full_Set`.
+
+    Reads the three configs. A person of both would be trained to be forgotten and to be kept, and would count for
+    both in the scores.
+    """
+    forget, retain = forget_config(ratio), retain_config(ratio)
+    if both := source.by_id(forget).keys() & source.by_id(retain).keys():
+        raise UserError(
+            f"{forget} and {retain} of data '{source.name}' share people: {_some(both)}; a person is in one of them."
+        )
+    for config in (forget, retain):
+        check_known(source, config, [person.id for person in source.people(config)])
+
+
+def check_known(source: Source, config: str, ids: Collection[str]) -> None:
+    """Raise UserError if one of the ids that a config names is not in `Full_Set`."""
+    if unknown := set(ids) - source.by_id(FULL_CONFIG).keys():
+        raise UserError(
+            f"{config} of data '{source.name}' names people who are not in {FULL_CONFIG}: {_some(unknown)}; an ID is a "
+            "text such as '009', and a number loses its zeros."
+        )
+
+
+def undivided(source: Source, ratio: int) -> list[str]:
+    """The people of `Full_Set` who are in neither part, in row order: nobody is asked about them."""
+    parts = source.by_id(forget_config(ratio)).keys() | source.by_id(retain_config(ratio)).keys()
+    return [person.id for person in source.people(FULL_CONFIG) if person.id not in parts]
+
+
+def _some(ids: Collection[str]) -> str:
+    return f"{', '.join(sorted(ids)[:NAMED])}{' and more' if len(ids) > NAMED else ''}"
