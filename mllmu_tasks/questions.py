@@ -61,10 +61,18 @@ class LeafQuestions:
             "shot_people": list(self.shots),
             "questions": len(self.rows),
             "people": len({row["person"] for row in self.rows}),
+            "whole_data": source.whole(self.leaf.config),
+            "whom": self._whom(source),
             "gold_letters_read": self.letters_read,
             "left_out": dict(reasons),
             "left_out_named": named[:NAMED],
         }
+
+    def _whom(self, source: Source) -> list[str] | None:
+        """Everyone of the forget set, those too who are shown or left out; None on retain and real."""
+        if not self.leaf.wanted_low:
+            return None
+        return sorted(person.id for person in source.people(forget_config(self.leaf.ratio)))
 
 
 @functools.lru_cache(maxsize=4)
