@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mllmu_tasks.benchmark import CONFIGS, FULL_CONFIG
+from mllmu_tasks.benchmark import CONFIGS, FULL_CONFIG, TRAIN_CONFIG
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.images import ImageStore
 from mllmu_tasks.people import Defect, Person, TrainingRow, sharing
@@ -128,12 +128,12 @@ class Source:
     def whole(self, config: str) -> str:
         """Names all data together, so that leaves that read different configs can be compared.
 
-        Of a folder a hash over every config that is there; of the hub the commit that `config` was read from, since
-        the other configs may not have been fetched.
+        Of a folder a hash over every config of questions that is there; of the hub the commit that `config` was read
+        from, since the other configs may not have been fetched.
         """
         if self._versioned:
             return f"{self.name}@{self.files(config)[0].parents[1].name}"
-        return self.hash(config for config in CONFIGS if self.has(config))
+        return self.hash(config for config in CONFIGS if config != TRAIN_CONFIG and self.has(config))
 
     def training_rows(self, config: str) -> tuple[TrainingRow, ...]:
         """Rows of a config with a `metadata` column (`ft_Data`, or `forget_N` of baseline_train_split).

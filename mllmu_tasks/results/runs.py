@@ -11,12 +11,20 @@ from mllmu_tasks.errors import UserError
 
 RESULTS_SUFFIX = "_results.json"
 FACTS_METRIC = "mllmu_facts,none"
-ABOUT = ("lmms_eval_version", "git_hash", "total_evaluation_time_seconds", "throughput")
+ABOUT = (
+    "lmms_eval_version",
+    "git_hash",
+    "total_evaluation_time_seconds",
+    "throughput",
+    "configs",
+    "system_instruction",
+)
+LOGGED = ("filtered_resps", "options", "mllmu_by_person")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One scored question as logged by lmms-eval (see `scoring.py` for the fields)."""
+    """One scored question as logged by lmms-eval (see `scoring.py` for the fields). logged: LOGGED, as they are."""
 
     leaf: Leaf
     person: str
@@ -28,6 +36,7 @@ class Sample:
     parsed: bool
     metrics: dict[str, float]
     question: str = ""
+    logged: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,7 @@ def _samples(file: Path, leaf: Leaf) -> list[Sample]:
                     parsed=bool(row["parsed"]),
                     metrics={k: float(v) for k, v in row.items() if k.startswith("mllmu_") and _number(v)},
                     question=row.get("question", ""),
+                    logged={key: row[key] for key in LOGGED if key in row},
                 )
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -22,13 +22,13 @@ def save(
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of an earlier baseline.")] = False,
 ) -> None:
     """Copy results and logged samples into one folder with a list of their hashes; refuses incomplete runs."""
-    from mllmu_tasks.results import pinned
+    from mllmu_tasks.results import pinned, rescored
     from mllmu_tasks.results.policy import Policy
     from mllmu_tasks.results.sides import grouped, open_side
 
     side = open_side("baseline", results, Policy(rules=()).least_answered)
-    if side.problems:
-        raise UserError(f"not saved, since nothing could be compared with it: {'; '.join(grouped(side.problems))}.")
+    if problems := [*side.problems, *rescored.problems(side)]:
+        raise UserError(f"not saved, since nothing could be compared with it: {'; '.join(grouped(problems))}.")
     manifest = pinned.save(side.runs, out, name=name, replace=replace)
     print(f"saved {manifest.name}: {len(manifest.files)} files in {out}")
     print(f"use it with: mllmu check RESULTS --baseline {out}")
