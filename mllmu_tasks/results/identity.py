@@ -1,5 +1,6 @@
 """Who answered: what the leaves of a side recorded of the weights and adapter that were opened."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,20 +54,20 @@ def identity_of(side: Side) -> tuple[Identity | None, list[Problem]]:
     known = {leaf: who for leaf, who in found.items() if who and who.weights}
     if not known:
         return None, []
-    first = next(iter(known.values()))
+    usual = Counter(known.values()).most_common(1)[0][0]
     problems = [
         Problem(side.role, leaf, "does not say which weights answered, as other leaves do", hides=False)
         for leaf in found.keys() - known.keys()
     ]
-    others = {leaf: who for leaf, who in known.items() if who != first}
+    others = {leaf: who for leaf, who in known.items() if who != usual}
     problems += [
-        Problem(side.role, leaf, f"was answered by {who} and not, as the first leaf, by {first}", hides=False)
+        Problem(side.role, leaf, f"was answered by {who}, other leaves by {usual}", hides=False)
         for leaf, who in others.items()
     ]
     problems += [
-        Problem(side.role, "", f"was called {run.model}, and {first.model} answered", hides=False)
+        Problem(side.role, "", f"was called {run.model}, and {usual.model} answered", hides=False)
         for run in side.runs
-        if run.leaves and run.model != first.model
+        if run.leaves and run.model != usual.model
     ]
     problems += [
         Problem(side.role, task, "its results file does not say which weights answered; run it beside MLLMU tasks")
@@ -74,7 +75,7 @@ def identity_of(side: Side) -> tuple[Identity | None, list[Problem]]:
         if not run.leaves
         for task in run.other_results
     ]
-    return first, problems
+    return usual, problems
 
 
 def _record(facts: Mapping[str, Any]) -> Mapping[str, Any]:
