@@ -157,11 +157,13 @@ def _otherwise_asked(judged: Identity | None, there: Identity | None, role: str)
         return []
     of_adapter = judged.system_of == "adapter"
     texts = {
-        "the chat template": role == "baseline" and judged.forms != there.forms,
-        "the system text": judged.system != there.system and not of_adapter,
-        "the dtype": role == "baseline" and judged.dtype != there.dtype,
+        "the chat template is not that of the results": role == "baseline" and judged.forms != there.forms,
+        "the system text is not that of the results": judged.system != there.system and not of_adapter,
+        f"the dtype is {there.dtype}, in the results {judged.dtype}; evaluate both with the same dtype=": (
+            role == "baseline" and judged.dtype != there.dtype
+        ),
     }
-    return [f"{what} is not that of the results" for what, differs in texts.items() if differs]
+    return [text for text, differs in texts.items() if differs]
 
 
 def _say(known: Established, results: Side, declared: Declared) -> None:

@@ -38,7 +38,10 @@ def save(
 def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu baseline save`.")]) -> None:
     """Print what is pinned and its scores; exits 2 if a file was changed after saving."""
     from mllmu_tasks.results import pinned
+    from mllmu_tasks.results.identity import identity_of
+    from mllmu_tasks.results.policy import Policy
     from mllmu_tasks.results.runs import load_run, results_files
+    from mllmu_tasks.results.sides import side_of
     from mllmu_tasks.results.table import cells, render
 
     manifest = pinned.verify(folder)
@@ -54,6 +57,10 @@ def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu ba
         values = sorted({str(found.get(key)) for found in facts})
         if values:
             print(f"{key}: {', '.join(values)}")
+    for key in ("whole_data", "scoring"):
+        print(f"{key}: {', '.join(sorted({str(found.get(key)) for found in facts}))}")
+    answered = identity_of(side_of("baseline", tuple(runs), Policy(rules=()).least_answered))[0]
+    print(f"weights: {answered.weights if answered else 'not recorded'}")
     print("data hashes: " + ", ".join(sorted({str(found.get("data_hash"))[:12] for found in facts})))
     found = [cell for run in runs for cell in cells(run, name=manifest.name)]
     if found:

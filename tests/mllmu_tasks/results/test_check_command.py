@@ -139,6 +139,8 @@ def test_baseline_is_pinned_and_guarded(runs, policy, tmp_path):
     code, output = mllmu("baseline", "show", pinned)
     assert (code, output.splitlines()[0]) == (0, "v1: mllmu_hf pretrained=m")
     assert "seed: 0" in output
+    assert f"weights: {'b' * 32}" in output
+    assert "whole_data: w1" in output
     assert "exists already" in mllmu("baseline", "save", runs["good"], "--out", pinned)[1]
     assert mllmu("baseline", "save", runs["good"], "--out", pinned, "--replace")[0] == 0
     assert json.loads((pinned / "baseline.json").read_text())["name"] == "good"
