@@ -72,12 +72,20 @@ class LeafQuestions:
             "shot_people": list(self.shots),
             "questions": len(self.rows),
             "people": len({row["person"] for row in self.rows}),
+            "whole_data": source.whole(self.leaf.config),
+            "whom": self._whom(source),
             "gold_letters_read": self.letters_read,
             "lost": self.lost,
             "unscorable": sum(item.reason in UNSCORABLE.values() for item in self.left_out),
             "left_out": counted((item.reason, 1) for item in self.left_out),
             "left_out_named": named[:NAMED],
         }
+
+    def _whom(self, source: Source) -> list[str] | None:
+        """Everyone of the forget set, those too who are shown or left out; None on retain and real."""
+        if not self.leaf.wanted_low:
+            return None
+        return sorted(person.id for person in source.people(forget_config(self.leaf.ratio)))
 
 
 @functools.lru_cache(maxsize=4)

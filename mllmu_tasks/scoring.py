@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from mllmu_tasks.benchmark import Task
 
+SCORING = 1
+"""Goes up when an answer would get another score than before, and only then: a gate compares runs by it."""
 TAG = "ASSISTANT:"
 UNSCORABLE = {
     Task.GENERATION: "ROUGE cannot read the gold answer",

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mllmu_tasks.benchmark import FULL_CONFIG
+from mllmu_tasks.benchmark import CONFIGS, FULL_CONFIG, TRAIN_CONFIG
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.files import ELSEWHERE, content_hash, files_in, hub_files
 from mllmu_tasks.images import ImageStore
@@ -39,18 +39,20 @@ def open_source(spec: str) -> "Source":
     if Path(spec).is_dir():
         return Source(spec, functools.partial(files_in, Path(spec)))
     if HUB_ID.fullmatch(spec):
-        return Source(spec, functools.partial(hub_files, spec))
+        return Source(spec, functools.partial(hub_files, spec), versioned=True)
     raise UserError(f"data '{spec}' is neither a folder here nor a hub id; {ELSEWHERE}.")
 
 
 class Source:
     """Reads configs on demand, each once. Thread-safe.
 
-    locate: config -> its parquet files in row order, [] if it has none.
+    locate: config -> its parquet files in row order, [] if it has none. versioned: files lie in a folder that is
+    called by the version of the whole data set, as in the hub's cache.
     """
 
-    def __init__(self, name: str, locate: Callable[[str], list[Path]]) -> None:
+    def __init__(self, name: str, locate: Callable[[str], list[Path]], versioned: bool = False) -> None:
         self.name = name
+        self._versioned = versioned
         self._locate = locate
         self._lock = threading.RLock()
         self._files: dict[str, list[Path]] = {}
@@ -126,6 +128,16 @@ class Source:
             for file in self.files(config):
                 digest.update(f"{config}/{file.name} {content_hash(file)}\n".encode())
         return digest.hexdigest()
+
+    def whole(self, config: str) -> str:
+        """Names all data together, so that leaves that read different configs can be compared.
+
+        Of a folder a hash over every config of questions that is there; of the hub the commit that `config` was read
+        from, since the other configs may not have been fetched.
+        """
+        if self._versioned:
+            return f"{self.name}@{self.files(config)[0].parents[1].name}"
+        return self.hash(config for config in CONFIGS if config != TRAIN_CONFIG and self.has(config))
 
     def training_rows(self, config: str) -> tuple[TrainingRow, ...]:
         """Rows of a config with a `metadata` column (`ft_Data`, or `forget_N` of baseline_train_split).

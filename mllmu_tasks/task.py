@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from PIL.Image import Image
 
-from mllmu_tasks import prompts, streams, unanswered
+from mllmu_tasks import prompts, streams, task_config, unanswered
 from mllmu_tasks.benchmark import FULL_CONFIG, Leaf, Modality, Task
 from mllmu_tasks.errors import ends_the_run
 from mllmu_tasks.lost import kind
+from mllmu_tasks.models import answerer
 from mllmu_tasks.people import Question
 from mllmu_tasks.questions import leaf_questions
-from mllmu_tasks.scoring import score_answer
+from mllmu_tasks.scoring import SCORING, score_answer
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import open_source
 
@@ -116,6 +117,7 @@ def score(doc: dict, results: Sequence[str]) -> dict:
         **who,
         "question": doc["question"],
         "gold": doc["gold"],
+        "options": doc["options"],
         BY_PERSON: {key: (scored | doc)[key] for key in ("score", "person", "answered", "leaf")},
         FACTS: doc["leaf"],
     }
@@ -145,10 +147,21 @@ class Recorded:
 
 @ends_the_run
 def facts(items: Sequence[str]) -> Recorded:
-    """Data, hash, seed, shots and what was left out, as JSON: a thousand characters, which would tear the table."""
+    """What was asked, how and by whom it was answered, as JSON: thousands of characters, which would tear the table.
+
+    configuration, generation: of the task file that this package ships; lmms-eval records those that were used.
+    """
     settings = Settings.from_environment()
     questions = leaf_questions(Leaf.parse(items[0]), settings)
-    return Recorded(json.dumps(questions.facts(open_source(settings.data), settings), ensure_ascii=False))
+    configuration, generation = task_config.shipped(items[0])
+    known = {
+        **questions.facts(open_source(settings.data), settings),
+        "scoring": SCORING,
+        "configuration": configuration,
+        "generation": generation,
+        "answered_by": answerer.noted(),
+    }
+    return Recorded(json.dumps(known, ensure_ascii=False))
 
 
 def _question(doc: dict) -> Question:

@@ -87,6 +87,7 @@ def _tensors(content: BinaryIO) -> dict[str, bytes]:
 
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+RECORD_FILES = ("unlearning.yaml",)
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "unlearning.yaml")
 
 

@@ -30,34 +30,45 @@ PROCESS = uuid.uuid4().hex
 
 
 class Journal:
-    """The answers of one run, one JSON line each: [key of the request, answer].
+    """The answers of one run, one JSON line each: [key of the request, answer, seal].
 
-    file: made on the first answer. Several processes may append to one file. finished: what `finish` noted; None
-    while questions are open.
+    file: made on the first answer, called by the hash of the run: weights, adapter, prompts, code. Several processes
+    may append to one file. The seal binds run, question and answer, so that a line that was changed since, or comes
+    from the file of another run, is not believed. spoilt: how many such lines there were. finished: what `finish`
+    noted; None while questions are open.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.answers: dict[str, str] = {}
         self.finished: dict | None = None
+        self.spoilt = 0
         self._torn = False
         if file.is_file():
             text = file.read_text(encoding="utf-8", errors="replace")
             self._torn = bool(text) and not text.endswith("\n")
-            for line in text.splitlines():
-                try:
-                    key, answer = json.loads(line)
-                except ValueError:
-                    continue  # the line that was being written when the run was killed
-                if key == FINISHED:
-                    self.finished = answer
-                else:
-                    self.answers[key] = answer
+            for line in text.split("\n"):
+                self._read(line)
+
+    def _read(self, line: str) -> None:
+        try:
+            key, answer, *seal = json.loads(line)
+        except (ValueError, TypeError):
+            return  # the line that was being written when the run was killed
+        if key == FINISHED:
+            self.finished = answer
+        elif seal == [self._seal(key, answer)]:
+            self.answers[key] = answer
+        else:
+            self.spoilt += 1
+
+    def _seal(self, key: str, answer: str) -> str:
+        return digest([self.file.stem, json.dumps([key, answer])])[:16]
 
     def write(self, keys: Sequence[str], answers: Sequence[str]) -> None:
         """Append answers; they survive the end of this process, however it ends. Raises UserError if it fails."""
         pairs = list(zip(keys, answers, strict=True))
-        self._append(pairs)
+        self._append([(key, answer, self._seal(key, answer)) for key, answer in pairs])
         self.answers.update(pairs)
 
     def finish(self, how: Mapping[str, Any]) -> None:
@@ -71,11 +82,11 @@ class Journal:
         self.file.unlink(missing_ok=True)
         self.answers, self.finished, self._torn = {}, None, False
 
-    def _append(self, pairs: Sequence[tuple[str, Any]]) -> None:
+    def _append(self, lines: Sequence[tuple]) -> None:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("a", encoding="utf-8") as out:
-                out.write("\n" * self._torn + "".join(json.dumps(pair) + "\n" for pair in pairs))
+                out.write("\n" * self._torn + "".join(json.dumps(line) + "\n" for line in lines))
         except OSError as error:
             raise UserError(f"answers cannot be kept in {self.file} ({error}); set MLLMU_CACHE to a folder.") from error
         self._torn = False

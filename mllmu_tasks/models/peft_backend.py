@@ -17,6 +17,7 @@ from mllmu_tasks import streams
 from mllmu_tasks.benchmark import OUR_MODELS
 from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.mini import model_path
+from mllmu_tasks.models import answerer
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
 from mllmu_tasks.models.loading import first_line
 from mllmu_tasks.models.response_cache import identify
@@ -47,8 +48,19 @@ class MllmuPeft(lmms):
             revision = None if arguments.get("revision") is None else str(arguments["revision"])
             adapter = _adapter(peft, pretrained, revision)
             made = _backend(backend, given)
-            _attach(made, adapter, pretrained, revision, backend)
-            identify(NAME, weights_fingerprint(pretrained, revision), adapter.content_hash, backend)
+            model = _attach(made, adapter, pretrained, revision, backend)
+            weights = weights_fingerprint(pretrained, revision)
+            identify(NAME, weights, adapter.content_hash, backend)
+            known = answerer.Answerer(
+                model=NAME,
+                pretrained=pretrained,
+                weights=weights,
+                adapter=adapter.content_hash,
+                architecture=answerer.architecture_of(model),
+                dtype=str(next(model.parameters()).dtype),
+                **answerer.origin(adapter, {}),
+            )
+            answerer.note(known)
         except UserError as error:
             stop(error)
         for name in ("generate_until", "loglikelihood", "generate_until_multi_round"):
@@ -86,8 +98,8 @@ def _backend(name: str, arguments: dict[str, Any]) -> lmms:
         raise UserError(f"backend={name} does not start: {first_line(error)}") from error
 
 
-def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: str | None, name: str) -> None:
-    """PEFT puts its layers inside the backend's model, which stays the object that the backend holds."""
+def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: str | None, name: str) -> nn.Module:
+    """PEFT puts its layers inside the backend's model, which stays the object that the backend holds; returns it."""
     model = vars(backend).get("_model")
     if not isinstance(model, nn.Module):
         raise UserError(
@@ -98,6 +110,7 @@ def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: st
     if next(model.parameters()).is_meta:
         raise UserError(f"backend={name} keeps weights off the device; give it enough memory, or merge the adapter.")
     _require_effect(attach(model, adapter, pretrained, revision), adapter, pretrained)
+    return model
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ from lmms_eval.api.model import lmms
 
 from mllmu_tasks import streams
 from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
+from mllmu_tasks.models import answerer
 from mllmu_tasks.models.rendering import describe
 from mllmu_tasks.models.response_cache import identify
 from mllmu_tasks.strict_json import read_lines
@@ -33,6 +34,7 @@ class MllmuReplay(lmms):
                 raise UserError("mllmu_replay needs answers=gold, answers=constant:TEXT or answers=file:DIR.")
             self.logged = _read_logged(Path(self.value)) if self.how == "file" else {}
             identify("mllmu_replay", repr(sorted(self.logged.items(), key=repr)))
+            answerer.note(answerer.Answerer("mllmu_replay"))
         except UserError as error:
             stop(error)
 

@@ -12,10 +12,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from loguru import logger
+
 from mllmu_tasks import __version__
 from mllmu_tasks.benchmark import Leaf
 from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.models.adapter import CONFIG, RECORD, read_adapter, weights_fingerprint
+from mllmu_tasks.models.answerer import note_kept
 from mllmu_tasks.models.journal import digest
 from mllmu_tasks.questions import leaf_questions
 from mllmu_tasks.settings import Settings
@@ -23,6 +26,7 @@ from mllmu_tasks.source import open_source
 
 _CONTENT: dict[str, str] = {}
 _MARK = "_mllmu_adds_content"
+SEAL, ANSWER = "mllmu_seal", "answer"
 BESIDE_WEIGHTS = (".json", ".jinja", ".txt", ".model")
 """What a model folder holds beside its weights that changes answers: templates, vocabularies, settings."""
 OF_PROCESSORS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
@@ -54,12 +58,47 @@ def install() -> None:
             )
             cache = original(*args, model=model, model_args=known, **kwargs)
             cache._task_fingerprints |= _task_contents(cache._task_fingerprints)
+            _seal_answers(cache)
         except UserError as error:
             stop(error)
         return cache
 
     setattr(create, _MARK, True)
     ResponseCache.create = create
+
+
+def _seal_answers(cache: Any) -> None:
+    """Kept answers carry a seal over their key, which names weights, adapter and questions: what was changed since, or
+    was kept before there were seals, is asked again, and what is served is counted for the results file.
+    """
+    lookup, store, log = cache._lookup, cache._store, cache._log_to_audit
+    run = digest([cache.model_fingerprint, json.dumps(cache._task_fingerprints, sort_keys=True)])[:24]
+
+    def look_up_sealed(cache_key: str) -> Any:
+        found = lookup(cache_key)
+        if found is None:
+            return None
+        if not isinstance(found, dict) or found.get(SEAL) != _seal(cache_key, found.get(ANSWER)):
+            logger.warning("--use_cache: an answer is not as it was written there; it is asked again.")
+            return None
+        note_kept("cache", 1, run)
+        return found[ANSWER]
+
+    def store_sealed(cache_key: str, *where: Any) -> None:
+        store(cache_key, *where[:-1], _sealed(cache_key, where[-1]))
+
+    def log_sealed(*where: Any, cache_key: str = "", **more: Any) -> None:
+        log(*where[:-1], _sealed(cache_key, where[-1]), cache_key=cache_key, **more)
+
+    cache._lookup, cache._store, cache._log_to_audit = look_up_sealed, store_sealed, log_sealed
+
+
+def _sealed(cache_key: str, answer: Any) -> dict[str, Any]:
+    return {SEAL: _seal(cache_key, answer), ANSWER: answer}
+
+
+def _seal(cache_key: str, answer: Any) -> str:
+    return digest([cache_key, json.dumps(answer, default=str)])[:16]
 
 
 def _model_content(model: Any, model_args: Any) -> str:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from mllmu_tasks.benchmark import DEFAULT_RATIO, Leaf, Split
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.results import other_benchmarks, whom
+from mllmu_tasks.results import other_benchmarks
 from mllmu_tasks.results.contrast import Contrast, Kind, Reported, contrast, holm
+from mllmu_tasks.results.established import establish
 from mllmu_tasks.results.outcomes import Gate, Outcome, Reason, Verdict
 from mllmu_tasks.results.policy import Policy
 from mllmu_tasks.results.rules import ALL_METRICS, COUNTS, MEASURED, Rule
@@ -16,12 +17,22 @@ from mllmu_tasks.results.sides import Problem, Side, grouped, incomparable
 
 
 def judge(
-    policy: Policy, results: Side, baseline: Side | None = None, reference: Side | None = None, *, warn: bool = False
+    policy: Policy,
+    results: Side,
+    baseline: Side | None = None,
+    reference: Side | None = None,
+    *,
+    warn: bool = False,
+    allow_replay: bool = False,
 ) -> Gate:
-    """All rules of the policy on the results. Raises UserError for a policy that does not fit them."""
+    """All rules of the policy on the results. Raises UserError for a policy that does not fit them.
+
+    warn: UNDECIDED for want of evidence passes. allow_replay: known answers are judged as if a model had given them.
+    """
     sides = {side.role: side for side in (results, baseline, reference) if side}
+    known = establish(sides, policy.declared, allow_replay)
     troubles = {
-        role: [*side.problems, *([] if side is results else incomparable(results, side))]
+        role: [*side.problems, *([] if side is results else incomparable(results, side)), *known.problems[role]]
         for role, side in sides.items()
     }
     ratio = _ratio(policy, results)
@@ -33,7 +44,17 @@ def judge(
     idle = [problem for problem in dict.fromkeys(everything) if problem not in problems]
     notes = [f"no rule is concerned: {line}" for line in grouped(idle)]
     notes += _notes(results, sides)
-    return Gate(tuple(sorted(outcomes, key=_urgency)), problems, tuple(notes), policy, tuple(sides.values()), warn)
+    return Gate(
+        outcomes=tuple(sorted(outcomes, key=_urgency)),
+        problems=problems,
+        notes=tuple(notes),
+        policy=policy,
+        sides=tuple(sides.values()),
+        warn=warn,
+        proved=tuple(known.proved),
+        declared=tuple(known.declared),
+        open=tuple(known.open),
+    )
 
 
 def _ratio(policy: Policy, results: Side) -> int:
@@ -210,7 +231,7 @@ def _urgency(outcome: Outcome) -> tuple:
 
 
 def _notes(results: Side, sides: dict[str, Side]) -> list[str]:
-    notes = whom.notes(results)
+    notes = []
     backends = {role: sorted({run.model for run in side.runs}) for role, side in sides.items()}
     for role, names in backends.items():
         if names != backends["results"]:

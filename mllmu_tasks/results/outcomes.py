@@ -58,7 +58,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Gate:
-    """All outcomes, what broke first; problems that concern rules, notes that do not."""
+    """All outcomes, what broke first; problems that concern rules, notes that do not.
+
+    proved, declared, open: sentences on which model was asked what: by record, by the caller's word, and by neither.
+    """
 
     outcomes: tuple[Outcome, ...]
     problems: tuple[Problem, ...]
@@ -66,6 +69,9 @@ class Gate:
     policy: Policy
     sides: tuple[Side, ...]
     warn: bool = False
+    proved: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

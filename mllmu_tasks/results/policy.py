@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -10,23 +10,28 @@ from pathlib import Path
 from mllmu_tasks import strict_yaml
 from mllmu_tasks.benchmark import RATIOS, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean, quoted, shown
+from mllmu_tasks.results.declared import Declared, parse_declared
 from mllmu_tasks.results.rules import RULE_METRICS, Bound, Rule, checked
 from mllmu_tasks.user_files import read_text
 
 FORMAT = 1
-KEYS = ("format", "level", "least_answered", "ratio", "rules")
+KEYS = ("format", "level", "least_answered", "ratio", "declared", "rules")
 RULE_KEYS = (*("split", "ratio", "task", "modality", "metric", "benchmark", "at_most", "at_least", "point", "name"),)
 EACH = "each"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """level: of the tests. least_answered: retain and real leaves below it are never HELD. source: where it is from."""
+    """level: of the tests. least_answered: retain and real leaves below it are never HELD. source: where it is from.
+
+    declared: what the caller says of models and people where no record does.
+    """
 
     rules: tuple[Rule, ...]
     level: float = 0.05
     least_answered: float = 0.95
     source: str = ""
+    declared: Declared = field(default_factory=Declared)
 
 
 def default_text() -> str:
@@ -56,6 +61,7 @@ def parse_policy(text: str, source: str) -> Policy:
         level=_number(data, "level", 0.05, 0.5, source),
         least_answered=_number(data, "least_answered", 0.95, 1.0, source),
         source=source,
+        declared=parse_declared(data.get("declared"), source),
     )
 
 

@@ -24,12 +24,20 @@ FACT_TYPES = {
 }
 """Of what every leaf records; each may be absent or null."""
 GROUPS = {group_name(split, ratio) for split in (None, *Split) for ratio in RATIOS}
-ABOUT = ("lmms_eval_version", "git_hash", "total_evaluation_time_seconds", "throughput")
+ABOUT = (
+    "lmms_eval_version",
+    "git_hash",
+    "total_evaluation_time_seconds",
+    "throughput",
+    "configs",
+    "system_instruction",
+)
+LOGGED = ("filtered_resps", "options", "mllmu_by_person")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One scored question as logged by lmms-eval (see `scoring.py` for the fields)."""
+    """One scored question as logged by lmms-eval (see `scoring.py` for the fields). logged: LOGGED, as they are."""
 
     leaf: Leaf
     person: str
@@ -41,6 +49,7 @@ class Sample:
     parsed: bool
     metrics: dict[str, float]
     question: str = ""
+    logged: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -231,4 +240,5 @@ def _sample(row: dict, leaf: Leaf) -> Sample:
             if key.startswith("mllmu_") and isinstance(value, (int, float)) and not isinstance(value, bool)
         },
         question=expect(row, "question", str, default=""),
+        logged={key: row[key] for key in LOGGED if key in row},
     )

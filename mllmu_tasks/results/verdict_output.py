@@ -87,6 +87,10 @@ def junit(gate: Gate) -> str:
     """One test case a rule, and one for completeness. BROKEN is a failure, UNDECIDED an error or, warned, skipped."""
     undecided = "skipped" if gate.exit_code == 0 else "error"
     suite = ElementTree.Element("testsuite", name="mllmu check")
+    properties = ElementTree.SubElement(suite, "properties")
+    for kind, lines in _grounds(gate).items():
+        for line in lines:
+            ElementTree.SubElement(properties, "property", name=printable(kind), value=printable(line))
     for outcome in gate.outcomes:
         case = ElementTree.SubElement(
             suite, "testcase", classname="mllmu.check", name=printable(f"{outcome.rule.name} {outcome.demand}")
@@ -101,7 +105,7 @@ def junit(gate: Gate) -> str:
         ElementTree.SubElement(case, "error", message=message).text = message
     counts = {kind: len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")}
     totals = {
-        "tests": str(len(suite)),
+        "tests": str(len(suite.findall("testcase"))),
         "failures": str(counts["failure"]),
         "errors": str(counts["error"]),
         "skipped": str(counts["skipped"]),
@@ -139,9 +143,15 @@ def as_json(gate: Gate) -> str:
         ],
         "rules": [_rule(outcome) for outcome in gate.outcomes],
         "problems": [str(problem) for problem in gate.problems],
+        **_grounds(gate),
         "notes": list(gate.notes),
     }
     return json_text(data) + "\n"
+
+
+def _grounds(gate: Gate) -> dict[str, list[str]]:
+    """On what the verdict rests; "open" is what neither a record nor the caller answers for."""
+    return {"proved": list(gate.proved), "declared": list(gate.declared), "open": list(gate.open)}
 
 
 def _rule(outcome: Outcome) -> dict:
@@ -168,7 +178,8 @@ def _explanations(gate: Gate) -> list[str]:
             undecided.setdefault(outcome.why, []).append(outcome.rule.name)
     lines = [f"undecided: {', '.join(names)}: {why}" for why, names in undecided.items()]
     lines += [f"incomplete: {line}" for line in grouped(gate.problems)]
-    return lines + [f"note: {note}" for note in gate.notes]
+    lines += [f"note: {note}" for note in gate.notes]
+    return lines + [f"{kind}: {line}" for kind, found in _grounds(gate).items() for line in found]
 
 
 def _row(outcome: Outcome) -> list[str]:

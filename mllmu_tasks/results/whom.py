@@ -1,49 +1,63 @@
 """Whom a model says it forgot, and whom its forget questions are about: a score of other people says little."""
 
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
-from mllmu_tasks.benchmark import Split
-from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.adapter import read_record
-from mllmu_tasks.results.runs import Run
-from mllmu_tasks.results.sides import Side
+from mllmu_tasks.benchmark import Leaf, Split
+from mllmu_tasks.results.identity import Identity
+from mllmu_tasks.results.sides import Problem, Side
 
 NAMED = 5
-"""So many ids are named in a note."""
+"""So many ids are named in a sentence."""
+REMEDY = "evaluate it with its own ratio, or with the data of `mllmu data request`"
 
 
-def notes(side: Side) -> list[str]:
-    """One sentence a run whose people are not those of the model's unlearning.yaml, or where that is damaged."""
-    return list(dict.fromkeys(note for run in side.runs for note in _notes(run)))
-
-
-def _notes(run: Run) -> list[str]:
-    try:
-        forgotten = _forgotten(run)
-    except (UserError, OSError) as error:
-        return [f"whom '{run.name}' forgot is not known: {error}"]
-    if not forgotten:
-        return []
-    of = {split: {s.person for s in run.samples if s.leaf.split is split} for split in (Split.FORGET, Split.RETAIN)}
+def problems(side: Side, who: Identity | None, declared: Sequence[str]) -> list[Problem]:
+    """Leaves that ask about others than were forgotten, or of which nobody says whom."""
+    forgotten = set(declared) if who is None or who.forgot is None else set(who.forgot)
     found = []
-    if others := sorted(of[Split.FORGET] - forgotten):
-        found.append(f"the forget questions are about {_listed(others)}, whom '{run.name}' did not forget")
-    if kept := sorted(of[Split.RETAIN] & forgotten):
-        found.append(f"the retain questions are about {_listed(kept)}, whom '{run.name}' forgot")
-    remedy = "evaluate it with its own ratio, or with the data of `mllmu data request`"
-    return [f"{' and '.join(found)}; {remedy}"] if found else []
+    if who and who.forgot is not None and declared and forgotten != set(declared):
+        text = f"the policy declares {_listed(declared)} as forgotten, and the model's record says {_listed(forgotten)}"
+        found.append(Problem(side.role, "", text, hides=False))
+    nobody = who is not None and who.forgot == ()
+    for leaf in _leaves(side):
+        found += _of_leaf(side, leaf, forgotten, nobody)
+    return found
 
 
-def _forgotten(run: Run) -> set[str]:
-    """Empty where there is no record to read: a hub id, a folder that is gone, a model that forgot nobody.
+def _of_leaf(side: Side, leaf: Leaf, forgotten: set[str], nobody: bool) -> Iterator[Problem]:
+    asked = _asked(side, leaf)
+    if not leaf.wanted_low:
+        if kept := asked & forgotten:
+            yield Problem(side.role, leaf.name, f"asks about {_listed(kept)}, whom the model forgot; {REMEDY}")
+        return
+    if not forgotten:
+        why = "the model's record says that it forgot nobody" if nobody else "nothing says whom the model forgot"
+        remedy = "" if nobody else " (no unlearning.yaml was read); declare 'people' in the policy"
+        yield Problem(side.role, leaf.name, f"{why}{remedy}", hides=False)
+        return
+    if others := asked - forgotten:
+        yield Problem(side.role, leaf.name, f"asks about {_listed(others)}, whom the model did not forget; {REMEDY}")
+    if missing := forgotten - asked:
+        text = f"asks nothing about {_listed(missing)}, whom the model forgot; {REMEDY}"
+        yield Problem(side.role, leaf.name, text, hides=False)
 
-    Raises UserError or OSError for one that cannot be read.
-    """
-    folder = Path(run.argument("peft") or run.argument("pretrained") or "-")
-    forget = read_record(folder).get("forget") if folder.is_dir() else None
-    return set(forget.get("ids") or ()) if isinstance(forget, dict) else set()
+
+def _leaves(side: Side) -> list[Leaf]:
+    return [leaf for run in side.runs for leaf in run.leaves]
 
 
-def _listed(ids: list[str]) -> str:
+def _asked(side: Side, leaf: Leaf) -> set[str]:
+    """Everyone of a forget set, those too who were shown or left out; of the other splits, who was asked about."""
+    people = {sample.person for sample in side.samples[leaf.name]}
+    facts = side.facts[leaf.name]
+    whom = facts.get("whom")
+    if leaf.split in (Split.FORGET, Split.TEST):
+        more = whom if isinstance(whom, list) else facts.get("shot_people")
+        people |= set(map(str, more)) if isinstance(more, list) else set()
+    return people
+
+
+def _listed(ids: Iterable[str]) -> str:
+    ids = sorted(ids)
     more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return f"{', '.join(ids[:NAMED])}{more}"
+    return f"{', '.join(ids[:NAMED])}{more}" or "nobody"

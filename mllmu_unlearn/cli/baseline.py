@@ -22,14 +22,14 @@ def save(
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of an earlier baseline.")] = False,
 ) -> None:
     """Copy results and logged samples into one folder with a list of their hashes; refuses incomplete runs."""
-    from mllmu_tasks.results import pinned
+    from mllmu_tasks.results import pinned, rescored
     from mllmu_tasks.results.policy import Policy
     from mllmu_tasks.results.sides import grouped, open_side
     from mllmu_tasks.results.text_safety import one_line
 
     side = open_side("baseline", results, Policy(rules=()).least_answered)
-    if side.problems:
-        raise UserError(f"not saved, since nothing could be compared with it: {'; '.join(grouped(side.problems))}.")
+    if problems := [*side.problems, *rescored.problems(side)]:
+        raise UserError(f"not saved, since nothing could be compared with it: {'; '.join(grouped(problems))}.")
     manifest = pinned.save(side.runs, out, name=name, replace=replace)
     print(one_line(f"saved {manifest.name}: {len(manifest.files)} files in {out}"))
     print(one_line(f"use it with: mllmu check RESULTS --baseline {out}"))
@@ -39,7 +39,10 @@ def save(
 def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu baseline save`.")]) -> None:
     """Print what is pinned and its scores; exits 2 if a file was changed after saving."""
     from mllmu_tasks.results import pinned
+    from mllmu_tasks.results.identity import identity_of
+    from mllmu_tasks.results.policy import Policy
     from mllmu_tasks.results.runs import load_run, results_files
+    from mllmu_tasks.results.sides import side_of
     from mllmu_tasks.results.table import cells, render
     from mllmu_tasks.results.text_safety import one_line
 
@@ -56,6 +59,10 @@ def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu ba
         values = sorted({str(found.get(key)) for found in facts})
         if values:
             print(one_line(f"{key}: {', '.join(values)}"))
+    for key in ("whole_data", "scoring"):
+        print(one_line(f"{key}: {', '.join(sorted({str(found.get(key)) for found in facts}))}"))
+    answered = identity_of(side_of("baseline", tuple(runs), Policy(rules=()).least_answered))[0]
+    print(one_line(f"weights: {answered.weights if answered else 'not recorded'}"))
     print(one_line("data hashes: " + ", ".join(sorted({str(found.get("data_hash"))[:12] for found in facts}))))
     found = cells(runs, name=manifest.name)
     if found:

@@ -34,6 +34,9 @@ def check(
         Literal["fail", "warn"],
         typer.Option(help="Exit code when the evidence does not decide: 2, or 0 with a warning."),
     ] = "fail",
+    allow_replay: Annotated[
+        bool, typer.Option("--allow-replay", help="Judge answers of mllmu_replay too, although no model gave them.")
+    ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit XML file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a Markdown file.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write a JSON file.")] = None,
@@ -47,7 +50,7 @@ def check(
         return
     if not results:
         raise UserError("name at least one output folder of lmms-eval.")
-    gate = _judge(results, load_policy(policy), baseline, reference, undecided == "warn")
+    gate = _judge(results, load_policy(policy), baseline, reference, undecided == "warn", allow_replay)
     terminal = sys.stdout.isatty()
     width = os.get_terminal_size().columns if terminal else 120
     print(verdict_output.text(gate, width=max(80, width), colour=terminal), end="")
@@ -60,7 +63,9 @@ def check(
     raise Verdict(gate.exit_code)
 
 
-def _judge(results: Folders, policy, baseline: Path | None, reference: Path | None, warn: bool) -> "Gate":
+def _judge(
+    results: Folders, policy, baseline: Path | None, reference: Path | None, warn: bool, allow_replay: bool
+) -> "Gate":
     """The gate; what cannot be read is a problem in it, so that reports are written for failed runs too."""
     from mllmu_tasks.results.gate import judge
     from mllmu_tasks.results.outcomes import Gate
@@ -76,7 +81,14 @@ def _judge(results: Folders, policy, baseline: Path | None, reference: Path | No
         except UserError as error:
             problem = Problem(role, "", str(error).removeprefix(f"{role}: "))
             return Gate((), (problem,), (), policy, tuple(sides.values()))
-    return judge(policy, sides["results"], sides.get("baseline"), sides.get("reference"), warn=warn)
+    return judge(
+        policy,
+        sides["results"],
+        sides.get("baseline"),
+        sides.get("reference"),
+        warn=warn,
+        allow_replay=allow_replay,
+    )
 
 
 def _write(file: Path | None, text: str, *, append: bool = False) -> None:

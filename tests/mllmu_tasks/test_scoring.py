@@ -1,11 +1,38 @@
+import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mllmu_tasks.benchmark import METRICS, Task
-from mllmu_tasks.scoring import bleu, letter_is_settled, rouge, score_answer
+from mllmu_tasks.scoring import SCORING, bleu, letter_is_settled, rouge, score_answer
 
 OPTIONS = {"A": "x", "B": "y", "C": None, "D": "z"}
+
+
+ANSWERS = (
+    "",
+    "A",
+    " b. because",
+    "Oslo",
+    "in OSLO, I think",
+    "x ASSISTANT: Oslo",
+    "Ada Berg lives in the town of Oslo.",
+)
+GOLDS = {
+    Task.CLASSIFICATION: ("B", OPTIONS),
+    Task.CLOZE: ("Oslo", {}),
+    Task.GENERATION: ("Ada Berg has lived in Oslo since she was born.", {}),
+}
+DIGESTS = {1: "046a420fdde21d23"}
+"""SCORING -> digest of all scores of ANSWERS. Other scores are another version: a gate compares runs by it."""
+
+
+def test_the_scoring_version_goes_with_the_scores():
+    scores = [score_answer(task, raw, *GOLDS[task]) for task in Task for raw in ANSWERS]
+    text = json.dumps([{k: round(v, 6) if isinstance(v, float) else v for k, v in found.items()} for found in scores])
+    assert DIGESTS[SCORING] == hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert max(DIGESTS) == SCORING
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,38 @@
 import io
 import json
 import re
+import shutil
 import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data_sets import change, retype
+from data_sets import change, copy_mini, retype
 from PIL import Image
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.source import open_source
+from mllmu_tasks.source import Source, open_source
 from mllmu_tasks.validate import validate
 
 
 def test_the_same_content_has_the_same_hash_wherever_it_lies(data, fresh):
     assert fresh(data).hash(["Full_Set", "forget_5"]) == open_source("mini").hash(["forget_5", "Full_Set"])
     assert fresh(data).hash(["Full_Set"]) != fresh(data).hash(["forget_5"])
+
+
+def test_all_data_together_have_a_name_that_any_config_changes(data, fresh, tmp_path):
+    """Leaves read different configs: what they share is the whole."""
+    whole = fresh(data).whole("Full_Set")
+    assert whole == open_source("mini").whole("forget_15")
+    shutil.rmtree(data / "ft_Data", ignore_errors=True)  # holds no questions
+    assert fresh(data).whole("Full_Set") == whole
+    change(copy_mini(tmp_path / "other"), "forget_15", lambda rows: rows[:-1])
+    assert fresh(tmp_path / "other").whole("Full_Set") != whole
+
+
+def test_a_hub_snapshot_is_known_by_its_commit(tmp_path):
+    file = tmp_path / "snapshots" / "abc123" / "Full_Set" / "0.parquet"
+    assert Source("o/n", lambda config: [file], versioned=True).whole("Full_Set") == "o/n@abc123"
 
 
 def test_one_object_a_process_and_configs_are_read_once(data, fresh, monkeypatch):

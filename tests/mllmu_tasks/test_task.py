@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from lmms_eval.utils import handle_non_serializable, make_table
 
-from mllmu_tasks.task import facts, leaf_docs, mean_by_person, to_messages, to_text
+from mllmu_tasks.scoring import SCORING
+from mllmu_tasks.task import facts, leaf_docs, mean_by_person, score, to_messages, to_text
 
 
 def test_facts_reach_the_results_file_and_stay_out_of_the_printed_table(monkeypatch):
@@ -38,3 +39,21 @@ def test_a_mistake_of_ours_anywhere_in_a_task_ends_the_run(monkeypatch, capsys, 
         called[place]()
     assert ended.value.code == 2
     assert "OSError: no such place. This was not foreseen" in capsys.readouterr().err
+
+
+def test_facts_say_whom_the_forget_set_names_and_how_it_is_asked_and_scored(monkeypatch):
+    monkeypatch.setenv("MLLMU_DATA", "mini")
+    forget, retain = (json.loads(str(facts([f"mllmu_{split}_15_cloze_text"]))) for split in ("forget", "retain"))
+    assert len(forget["whom"]) == 9
+    assert set(forget["shot_people"]) < set(forget["whom"])
+    assert retain["whom"] is None
+    assert forget["scoring"] == retain["scoring"] == SCORING
+    assert forget["whole_data"] == retain["whole_data"]
+    assert forget["configuration"] != retain["configuration"]
+    assert forget["generation"]["max_new_tokens"] == 50
+
+
+def test_a_sample_logs_what_its_score_follows_from():
+    doc = {"person": "1", "split": "real", "ratio": None, "task": "classification", "modality": "text"}
+    doc |= {"question_index": 0, "question": "?", "gold": "A", "options": '{"A": "x"}', "leaf": "l"}
+    assert score(doc, ["A"])["options"] == '{"A": "x"}'

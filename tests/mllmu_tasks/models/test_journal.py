@@ -1,5 +1,6 @@
 """Answers survive whatever ends the run, and only the same request of the same model finds them again."""
 
+import json
 import os
 import shutil
 import signal
@@ -74,6 +75,36 @@ def test_answers_stay_until_they_are_scored_and_serve_the_same_run_again(folders
     assert ask(again, MIXED) == whole
     assert again.engine.counts.questions == 0
     assert f"an earlier run like this one left 8 of 8 answers in {file}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda key, answer, seal: [key, "", seal],
+        lambda key, answer, seal: [key, "other words", seal],
+        lambda key, answer, seal: [key, answer, "seal of another"],
+        lambda key, answer, seal: [key, answer],
+    ],
+)
+def test_an_answer_that_was_changed_in_its_file_is_asked_again(folders, own_cache, capsys, change):
+    """Emptied answers would be a perfect forgetting."""
+    whole = ask(made(folders(), batch_size=2), MIXED)
+    (file,) = journals(own_cache)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[2] = change(*lines[2])
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    by_another_process(file)
+    again = made(folders(), batch_size=2)
+    assert ask(again, MIXED) == whole
+    assert again.engine.counts.questions == 1
+    assert f"1 answers in {file} are not as they were written; asking again" in capsys.readouterr().err
+
+
+def test_answers_of_one_run_do_not_serve_another(tmp_path):
+    Journal(tmp_path / "one.jsonl").write(["k"], ["a"])
+    shutil.copyfile(tmp_path / "one.jsonl", tmp_path / "two.jsonl")
+    assert Journal(tmp_path / "one.jsonl").answers == {"k": "a"}
+    assert (Journal(tmp_path / "two.jsonl").answers, Journal(tmp_path / "two.jsonl").spoilt) == ({}, 1)
 
 
 def test_a_finished_run_is_asked_again_at_another_batch_size_or_in_the_same_process(folders, own_cache):

@@ -1,5 +1,9 @@
 """With --use_cache nobody is served answers of other weights, other examples or other pictures."""
 
+import contextlib
+import json
+import sqlite3
+
 import pytest
 from adapters import make_adapter
 from lmms_eval import evaluator
@@ -7,7 +11,7 @@ from lmms_eval.caching.response_cache import ResponseCache
 from lmms_eval.tasks import TaskManager
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models import response_cache
+from mllmu_tasks.models import answerer, response_cache
 from mllmu_tasks.plugin import task_folder
 
 LEAF = "mllmu_test_15_classification_image"
@@ -61,6 +65,21 @@ def test_an_adapter_trained_again_in_its_folder_answers_anew(evaluate, folders, 
     again, hits = evaluate("mllmu_hf", arguments)
     assert hits == 0
     assert again != first
+
+
+def test_an_answer_that_was_changed_in_the_cache_is_asked_again(evaluate, tmp_path):
+    first, _ = evaluate("mllmu_replay", "answers=gold")
+    assert evaluate("mllmu_replay", "answers=gold") == (first, 4)
+    assert answerer.noted()["kept"]["cache"]["answers"] == 4
+    with contextlib.closing(sqlite3.connect(tmp_path / "cache-of-answers" / "cache.db")) as cache:
+        kept = cache.execute("SELECT cache_key, response FROM responses ORDER BY doc_id").fetchall()
+        assert len(kept) == 4
+        forged = json.loads(kept[0][1]) | {"answer": ""}
+        for key, response in ((kept[0][0], forged), (kept[1][0], "no seal at all")):
+            cache.execute("UPDATE responses SET response = ? WHERE cache_key = ?", (json.dumps(response), key))
+        cache.commit()
+    assert evaluate("mllmu_replay", "answers=gold") == (first, 2)
+    assert answerer.noted()["kept"]["cache"]["answers"] == 2
 
 
 def test_replay_with_other_answers(evaluate):

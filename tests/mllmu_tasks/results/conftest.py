@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import recorded
+
+from mllmu_tasks.benchmark import Leaf
 
 DATE = "20260101_120000"
 
@@ -38,3 +41,54 @@ def write_run(tmp_path: Path):
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def write_judged(write_run):
+    """write_run for runs that a gate may judge: who answered is recorded, and scores follow from answers.
+
+    role: base, adapter or reference; by default base for names that begin with before or vanilla. change: takes a
+    leaf's facts and configuration, to spoil them. forgot: by the record; default: everyone in forget and test.
+    """
+
+    def write(name, scores, *, role=None, forgot=None, change=None, facts=None, answered=1, **more):
+        role = role or ("base" if name.startswith(("before", "vanilla")) else "adapter")
+        more = {"model_args": "pretrained=m" + f",peft={name}" * (role == "adapter"), **more}
+        more["config"] = {"model": "mllmu_hf", **(more.get("config") or {})}
+        scores = {leaf: _apart(leaf, people) for leaf, people in scores.items()}
+        folder = write_run(name, scores, facts=facts, answered=answered, **more)
+        (file,) = folder.rglob("*_results.json")
+        data = json.loads(file.read_text())
+        everyone = {p for leaf in scores if Leaf.parse(leaf).wanted_low for p in scores[leaf]}
+        data["configs"] = {}
+        for leaf, people in scores.items():
+            known = recorded.facts(leaf, sorted(everyone), role, more["config"]["model"])
+            known["answered_by"]["forgot"] = sorted(everyone if forgot is None else forgot) if role == "adapter" else []
+            known |= json.loads(data["results"][leaf]["mllmu_facts,none"]) | (facts or {})
+            config = recorded.configuration(leaf)
+            if change:
+                change(leaf, known, config)
+            data["configs"][leaf] = config
+            data["results"][leaf]["mllmu_facts,none"] = json.dumps(known)
+            _make_honest(file.with_name(f"{DATE}_samples_{leaf}.jsonl"), leaf, answered)
+            values = [score for given in people.values() for score in given]
+            data["results"][leaf]["mllmu_by_person,none"] = sum(values) / len(values) if values else None
+        file.write_text(json.dumps(data))
+        return folder
+
+    return write
+
+
+def _apart(leaf: str, people: dict) -> dict:
+    """Whom a model forgot is nobody that it retains."""
+    return people if Leaf.parse(leaf).wanted_low else {f"kept {person}": given for person, given in people.items()}
+
+
+def _make_honest(file: Path, leaf: str, answered: int) -> None:
+    rows = []
+    for row in map(json.loads, file.read_text().splitlines()):
+        if row["score"] in (0, 1):
+            row |= recorded.scored(leaf, row["score"] == 1, bool(answered))
+            row["mllmu_by_person"] |= {"score": row["score"]}
+        rows.append(json.dumps(row) + "\n")
+    file.write_text("".join(rows))

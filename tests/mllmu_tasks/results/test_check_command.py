@@ -20,6 +20,11 @@ rules:
 """
 
 
+@pytest.fixture
+def write_run(write_judged):
+    return write_judged
+
+
 def people(count, scores):
     return {f"{number:03}": list(scores) for number in range(1, count + 1)}
 
@@ -77,7 +82,7 @@ def test_what_broke_comes_first_in_every_output(runs, policy, tmp_path):
     assert data["rules"][0]["people"] == 20
     assert data["rules"][0]["p_adjusted"] < 0.05
     suite = ElementTree.parse(files["junit"]).getroot().find("testsuite")
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "2")
     assert "demanded ≤ 0.3333" in suite.find("testcase/failure").get("message")
     written = files["markdown"].read_text()
     assert "| BROKEN | forget cloze image |" in written
@@ -132,11 +137,13 @@ def test_baseline_is_pinned_and_guarded(runs, policy, tmp_path):
     assert mllmu("baseline", "save", runs["vanilla"], "--out", pinned, "--name", "v1")[0] == 0
     assert mllmu("check", runs["good"], "--policy", policy, "--baseline", pinned)[0] == 0
     code, output = mllmu("baseline", "show", pinned)
-    assert (code, output.splitlines()[0]) == (0, "v1: mllmu_replay answers=gold")
+    assert (code, output.splitlines()[0]) == (0, "v1: mllmu_hf pretrained=m")
     assert "seed: 0" in output
+    assert f"weights: {'b' * 32}" in output
+    assert "whole_data: w1" in output
     assert "exists already" in mllmu("baseline", "save", runs["good"], "--out", pinned)[1]
     assert mllmu("baseline", "save", runs["good"], "--out", pinned, "--replace")[0] == 0
-    assert json.loads((pinned / "baseline.json").read_text())["name"] == "gold"
+    assert json.loads((pinned / "baseline.json").read_text())["name"] == "good"
     (samples,) = pinned.rglob(f"*{RETAIN}.jsonl")
     samples.write_text(samples.read_text().replace('"score": 1', '"score": 0'))
     code, output = mllmu("check", runs["good"], "--policy", policy, "--baseline", pinned)

@@ -15,6 +15,11 @@ CEILING = "{split: forget, task: cloze, modality: image, at_most: 0.3333}"
 FLOOR = "{split: retain, task: cloze, modality: image, at_least: baseline - 0.05}"
 
 
+@pytest.fixture
+def write_run(write_judged):
+    return write_judged
+
+
 def people(count, scores):
     return {f"{number:03}": list(scores) for number in range(1, count + 1)}
 
@@ -83,7 +88,8 @@ def test_the_default_policy(write_run):
     vanilla, good = write_run("vanilla", everyone), write_run("good", forgotten)
     assert gate(load_policy(None), vanilla).exit_code == 1
     assert gate(load_policy(None), good, baseline=vanilla).exit_code == 0
-    assert gate(load_policy(None), good, reference=good).exit_code == 0
+    never_knew = write_run("never", forgotten, role="reference")
+    assert gate(load_policy(None), good, reference=never_knew).exit_code == 0
     alone = gate(load_policy(None), good)
     assert alone.exit_code == 2
     assert {o.rule.split for o in alone.outcomes if o.reason is Reason.UNKNOWN} == {"retain", "real"}
@@ -214,8 +220,9 @@ def test_one_evaluation_a_side(write_run):
     write_run("all/two", {CLOZE: people(9, [1, 1])}, other={})
     with pytest.raises(UserError, match="more than once"):
         open_side("results", [write_run("all/three", {}, other={}).parent], 0.95)
-    one = write_run("one", {CLOZE: people(9, [0, 0])}, other={})
-    two = write_run("two", {RETAIN: people(9, [0, 0])}, other={})
+    same = {"other": {}, "model_args": "pretrained=m,peft=a"}
+    one = write_run("one", {CLOZE: people(9, [0, 0])}, **same)
+    two = write_run("two", {RETAIN: people(9, [0, 0])}, **same)
     assert set(open_side("results", [one, two], 0.95).samples) == {CLOZE, RETAIN}
     other_model = write_run("x", {RETAIN: people(9, [0, 0])}, other={}, model_args="answers=file:y")
     with pytest.raises(UserError, match="different models"):

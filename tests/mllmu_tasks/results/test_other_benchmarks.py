@@ -13,6 +13,11 @@ LEAF = {"mllmu_forget_cloze_image": {"1": [0.0]}}
 RULE = "{benchmark: mmmu_val, metric: acc, at_least: baseline - 0.01}"
 
 
+@pytest.fixture
+def write_run(write_judged):
+    return write_judged
+
+
 def check(rule, results, baseline=None):
     sides = [open_side(role, [path], 0.95) for role, path in (("results", results), ("baseline", baseline)) if path]
     return judge(parse_policy(f"rules: [{rule}]", "p.yaml"), *sides)

@@ -1,51 +1,70 @@
-from pathlib import Path
+"""The people asked are the people forgotten."""
+
+import itertools
 
 import pytest
-import yaml
 
-from mllmu_tasks.benchmark import Leaf
-from mllmu_tasks.results.runs import Run, Sample
-from mllmu_tasks.results.sides import Side
-from mllmu_tasks.results.whom import notes
+from mllmu_tasks.results.identity import identity_of
+from mllmu_tasks.results.sides import open_side
+from mllmu_tasks.results.whom import problems
 
-
-def side(model_args: str, **people: str) -> Side:
-    """One question about each of these people (a letter each), by split."""
-    leaves = {split: Leaf.parse(f"mllmu_{split}_cloze_text") for split in people}
-    samples = tuple(
-        Sample(leaves[split], person, 0, 1.0, "", "", True, True, {}) for split in people for person in people[split]
-    )
-    run = Run(Path("x_results.json"), "mllmu_hf", model_args, "x", None, {}, tuple(leaves.values()), samples)
-    return Side("results", (run,), {}, {}, ())
+FORGET, RETAIN, REAL = "mllmu_forget_cloze_text", "mllmu_retain_cloze_text", "mllmu_real_cloze_text"
 
 
 @pytest.fixture
-def adapter(tmp_path) -> Path:
-    folder = tmp_path / "two"
-    folder.mkdir()
-    (folder / "unlearning.yaml").write_text(yaml.safe_dump({"forget": {"ratio": None, "ids": ["a", "b"]}}))
-    return folder
+def asked(write_judged):
+    """asked(forgot, declared, leaf=people) -> what is wrong with whom was asked; a letter is a person."""
+
+    number = itertools.count()
+
+    def found(forgot, declared=(), change=None, **people):
+        leaves = {f"mllmu_{split}_cloze_text": {person: [0] for person in who} for split, who in people.items()}
+        side = open_side("results", [write_judged(f"run {next(number)}", leaves, forgot=forgot, change=change)], 0.95)
+        return problems(side, identity_of(side)[0], declared)
+
+    return found
 
 
-@pytest.mark.parametrize("given", ["pretrained=m,peft={}", "pretrained={}"])
-def test_questions_about_other_people_are_noted(adapter, given):
-    (note,) = notes(side(given.format(adapter), forget="acdefghi", retain="bz"))
-    assert note.startswith("the forget questions are about c, d, e, f, g and 2 more, whom 'two' did not forget")
-    assert "the retain questions are about b, whom 'two' forgot; evaluate it with its own ratio" in note
-    assert notes(side(given.format(adapter), forget="ab", retain="yz")) == []
-    assert notes(side(given.format(adapter), forget="a", real="ab")) == []
+def test_the_same_people_are_no_problem(asked):
+    assert asked("ab", forget="ab", retain="yz", real="q") == []
 
 
-def test_without_a_record_nothing_is_noted(adapter):
-    others = {"forget": "xyz", "retain": "ab"}
-    for given in ("pretrained=owner/model", "pretrained=m,peft=owner/adapter", "", f"pretrained={adapter.parent}"):
-        assert notes(side(given, **others)) == []
-    for text in ("forget: 3", "{}"):
-        (adapter / "unlearning.yaml").write_text(text)
-        assert notes(side(f"peft={adapter}", **others)) == []
+def test_others_in_the_forget_leaves_hide_everything(asked):
+    (problem,) = asked("ab", forget="abcdefgh")
+    assert problem.hides
+    assert problem.leaf == FORGET
+    assert problem.text.startswith("asks about c, d, e, f, g and 1 more, whom the model did not forget; evaluate it")
 
 
-def test_a_damaged_record_is_noted(adapter):
-    (adapter / "unlearning.yaml").write_text("[1")
-    (note,) = notes(side(f"peft={adapter}", forget="xyz", retain="ab"))
-    assert note.startswith("whom 'two' forgot is not known: ")
+def test_a_part_of_the_forgotten_is_not_held_but_may_be_broken(asked):
+    (problem,) = asked("abc", forget="ab")
+    assert "asks nothing about c" in problem.text
+    assert not problem.hides
+
+
+def test_who_is_shown_or_left_out_was_asked_about(asked):
+    assert asked("abc", forget="ab", change=lambda leaf, facts, config: facts.update(whom=["a", "b", "c"])) == []
+
+
+def test_forgotten_people_among_the_kept(asked):
+    found = asked(["a", "kept b"], forget="a", retain="bz", real="b")
+    kept = [problem for problem in found if "asks about kept b, whom the model forgot" in problem.text]
+    assert [(problem.leaf, problem.hides) for problem in kept] == [(RETAIN, True), (REAL, True)]
+
+
+def test_without_a_record_the_caller_says_whom(asked):
+    def bare(leaf, facts, config):
+        facts["answered_by"]["forgot"] = None
+
+    (problem,) = asked("", change=bare, forget="ab")
+    assert "declare 'people' in the policy" in problem.text
+    assert not problem.hides
+    assert asked("", ["a", "b"], change=bare, forget="ab") == []
+    (problem,) = asked("", ["a"], change=bare, forget="ab")
+    assert "asks about b, whom the model did not forget" in problem.text
+
+
+def test_a_model_that_forgot_nobody_is_not_held(asked):
+    (problem,) = asked("", forget="ab")
+    assert "forgot nobody" in problem.text
+    assert not problem.hides
