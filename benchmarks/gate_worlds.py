@@ -21,6 +21,7 @@ LEVEL = 0.05
 QUESTIONS = {Task.CLASSIFICATION: 5, Task.CLOZE: 2, Task.GENERATION: 2}
 SHOWN = {Task.CLASSIFICATION: 1, Task.CLOZE: 2, Task.GENERATION: 0}
 PEOPLE = {5: 25, 10: 50, 15: 75}
+_GRID = np.linspace(-6, 6, 400)
 TEMPLATE = 0.38
 """ROUGE-L of an answer in the right form with the wrong facts; one that is word for word scores 1."""
 
@@ -76,9 +77,14 @@ def chances(normal: np.ndarray, mean: float, world: World) -> np.ndarray:
     if world.people == "kinds":
         root = np.sqrt(world.correlation)
         return np.where(normal > stats.norm.isf(mean), mean + root * (1 - mean), mean - root * mean)
-    total = 1 / world.correlation - 1
-    grid = np.linspace(-6, 6, 400)  # the quantile function is slow; between these points it is nearly straight
-    return np.interp(normal, grid, stats.beta.ppf(stats.norm.cdf(grid), mean * total, (1 - mean) * total))
+    return np.interp(normal, _GRID, _quantiles(mean, world.correlation))
+
+
+@lru_cache(maxsize=256)
+def _quantiles(mean: float, correlation: float) -> np.ndarray:
+    """Of the beta distribution, on a grid: its quantile function is slow, and between these points nearly straight."""
+    total = 1 / correlation - 1
+    return stats.beta.ppf(stats.norm.cdf(_GRID), mean * total, (1 - mean) * total)
 
 
 def answers(
