@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from mllmu_tasks.results.evidence import above_zero
+from mllmu_tasks.results.evidence import above_zero, above_zero_by_flips
 
 MOST_COPIES = 1000.0
 """`people_needed` looks no further than so many times the people there are."""
@@ -28,7 +28,8 @@ class Contrast:
     """Sums over the questions of each person; all arrays (people,).
 
     here: scores of the run that is judged. there: of the run it is compared with, on the same questions; zeros for
-    a plain score. sizes: questions. bounded: scores lie in 0..1; otherwise only the t test can be used.
+    a plain score. sizes: questions. bounded: scores lie in 0..1; otherwise only the t test can be used. origin: `there`
+    is a model before unlearning or without the people: against it, whole people may fall but hardly rise.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Contrast:
     there: np.ndarray
     sizes: np.ndarray
     bounded: bool = True
+    origin: bool = False
 
     @property
     def people(self) -> int:
@@ -61,21 +63,38 @@ class Contrast:
         return self._p(bound, -1, copies)
 
     def _p(self, bound: float, sign: int, copies: float) -> float:
+        """A fall below the origin is tested by sign flips, everything else by Gaffke's test.
+
+        Where whole people fall, large single changes speak for a fall: the side on which flips are cautious. They
+        speak against "no lower than", where only a test of the worst case reckons with what a sample may miss.
+        """
+        if self.kind is Kind.SCORE or not self.bounded or not self.origin or sign > 0:
+            return self._p_bounded(bound, sign, copies)
+        unchanged = 1.0 if self.kind is Kind.SHARE else 0.0
+        fallen = float(above_zero_by_flips(-self._sums(min(bound, unchanged)), copies))
+        if bound <= unchanged:
+            return fallen
+        return min(fallen, self._p_bounded(bound, sign, copies))  # who fell at all did not rise above the bound
+
+    def _sums(self, bound: float) -> np.ndarray:
+        """By how much each person's sum lies above the bound."""
         if self.kind is Kind.SHARE:
-            sums = self.here - bound * self.there
-            least, most = -bound, 1.0
-        else:
-            sums = self.here - self.there - bound * self.sizes
-            least, most = (0.0 if self.kind is Kind.SCORE else -1.0) - bound, 1.0 - bound
-        lowest = least if sign > 0 else -most
+            return self.here - bound * self.there
+        return self.here - self.there - bound * self.sizes
+
+    def _p_bounded(self, bound: float, sign: int, copies: float) -> float:
+        sums = sign * self._sums(bound)
         if not self.bounded:
-            return float(above_zero(sign * sums, self.sizes, None, copies))
+            return float(above_zero(sums, self.sizes, None, copies))
+        least = {Kind.SHARE: -bound, Kind.SCORE: -bound, Kind.DIFFERENCE: -1.0 - bound}[self.kind]
+        most = 1.0 if self.kind is Kind.SHARE else 1.0 - bound
+        lowest = least if sign > 0 else -most
         if lowest >= 0:  # the contrast cannot be negative: one positive question is proof
-            return 0.0 if np.any(sign * sums > 0) else 1.0
-        return float(above_zero(sign * sums, self.sizes, lowest, copies))
+            return 0.0 if np.any(sums > 0) else 1.0
+        return float(above_zero(sums, self.sizes, lowest, copies))
 
     def interval(self, level: float) -> tuple[float, float]:
-        """The bounds that neither test refuses at `level`: each end is a one-sided limit at that level."""
+        """The bounds that the tests do not refuse at `level`: each end is a one-sided limit at that level."""
         if self.kind is Kind.SHARE:
             if not self.there.sum():
                 return 0.0, math.inf
@@ -109,7 +128,7 @@ class Contrast:
         if p(bound) <= level:
             return self.people
         power = brentq(lambda x: p(bound, math.exp(x)) - level, 0.0, math.log(MOST_COPIES), xtol=1e-3)
-        return math.ceil(math.exp(power) * self.people)
+        return max(math.ceil(math.exp(power) * self.people), self.people + 1)
 
 
 @dataclass(frozen=True)
@@ -160,6 +179,7 @@ def contrast(
     there: Iterable[float] | None = None,
     *,
     bounded: bool = True,
+    origin: bool = False,
 ) -> Contrast:
     """Sum questions by person. people, here, there: one entry a question, in the same order."""
     _, person = np.unique(np.asarray(list(people), dtype=str), return_inverse=True)
@@ -175,6 +195,7 @@ def contrast(
         np.bincount(person, weights=others),
         np.bincount(person).astype(float),
         bounded,
+        origin,
     )
 
 

@@ -110,7 +110,8 @@ def _test(rule: Rule, sides: Sequence[Side], leaves: Sequence[Leaf], policy: Pol
         number = len(keys) if rule.metric == "questions" else len(people)
         return _compare(rule, float(number), score=float(number), people=len(people), questions=len(keys))
     here, *there = ([_value(found[key], rule.metric) for key in keys] for found in chosen)
-    subject = contrast(rule.bound.kind, [key[1] for key in keys], here, there[0] if there else None)
+    asked = [key[1] for key in keys]
+    subject = contrast(rule.bound.kind, asked, here, there[0] if there else None, origin=bool(there))
     known = {
         "score": sum(here) / len(here),
         "other": sum(there[0]) / len(there[0]) if there else None,
@@ -171,18 +172,21 @@ def _decide(rule: Rule, subject: Contrast | Reported, policy: Policy, known: dic
     above, below = subject.p_above(bound), subject.p_below(bound)
     p_broken, p_held = (above, below) if rule.ceiling else (below, above)
     low, high = subject.interval(policy.level)
-    kept = subject.value <= bound if rule.ceiling else subject.value >= bound
-    level = policy.level if kept else policy.level / len(policy.rules)
+    kept = subject.value <= bound + 1e-9 if rule.ceiling else subject.value >= bound - 1e-9
+    if rule.guard:  # broken by a test as every rule, held as measured: the pooled rule beside it is tested for that
+        p_held = None
+    shown = kept if p_held is None else p_held <= policy.level
+    level = policy.level if kept and p_held is not None else policy.level / len(policy.rules)
     return Outcome(
         rule=rule,
-        verdict=Verdict.HELD if p_held <= policy.level else Verdict.UNDECIDED,
+        verdict=Verdict.HELD if shown else Verdict.UNDECIDED,
         why="",
         value=subject.value,
         low=low,
         high=high,
         p_broken=p_broken,
         p_held=p_held,
-        needed=subject.people_needed(bound, level) if p_held > policy.level else None,
+        needed=None if shown else subject.people_needed(bound, level),
         **known,
     )
 
@@ -211,7 +215,8 @@ def _explain(outcome: Outcome) -> str:
         what = f"{100 * outcome.value:.1f} %"
     people = "" if outcome.people is None else f" with {outcome.people} people"
     if outcome.verdict is not Verdict.UNDECIDED:
-        return f"{what}{people}"
+        measured = ", measured and not tested" if outcome.verdict is Verdict.HELD and outcome.rule.guard else ""
+        return f"{what}{people}{measured}"
     kept = (outcome.value <= outcome.rule.bound.amount) == outcome.rule.ceiling
     where = "meets" if kept else "misses"
     if outcome.needed and outcome.people:

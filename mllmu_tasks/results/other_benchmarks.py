@@ -68,7 +68,7 @@ def compare(rule: Rule, here: Metric, there: Metric | None) -> Contrast | Report
         theirs = [there.single[key] for key in keys] if there else None
         bounded = all(0 <= score <= 1 for score in (*mine, *(theirs or ())))
         if bounded or len(keys) >= FEW:
-            return contrast(kind, map(str, keys), mine, theirs, bounded=bounded)
+            return contrast(kind, map(str, keys), mine, theirs, bounded=bounded, origin=there is not None)
         return f"{len(keys)} questions with scores outside 0..1 are too few for a test"
     if here.stderr and (there is None or there.stderr):
         if there is None:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -11,13 +11,16 @@ from mllmu_tasks import strict_yaml
 from mllmu_tasks.benchmark import RATIOS, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean, quoted, shown
 from mllmu_tasks.results.declared import Declared, parse_declared
-from mllmu_tasks.results.rules import RULE_METRICS, Bound, Rule, checked
+from mllmu_tasks.results.rules import RULE_METRICS, TASKS, Bound, Rule, checked
 from mllmu_tasks.user_files import read_text
 
 FORMAT = 1
 KEYS = ("format", "level", "least_answered", "ratio", "declared", "rules")
-RULE_KEYS = (*("split", "ratio", "task", "modality", "metric", "benchmark", "at_most", "at_least", "point", "name"),)
+RULE_KEYS = (
+    *("split", "ratio", "task", "modality", "metric", "benchmark", "at_most", "at_least", "guard", "point", "name"),
+)
 EACH = "each"
+GUARD = "modality"
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def parse_policy(text: str, source: str) -> Policy:
 
 
 def _rules(raw: object, ratio: int | None, where: str) -> Iterator[Rule]:
-    """One entry is several rules where it says `each` or gives a list."""
+    """One entry is several rules where it says `each`, gives a list, or has guards beside it."""
     raw = _mapping(raw, RULE_KEYS, where)
     if ("split" in raw) == ("benchmark" in raw):
         raise UserError(f"{where}: give 'split' (a split of MLLMU) or 'benchmark' (another task), one of the two.")
@@ -80,7 +83,7 @@ def _rules(raw: object, ratio: int | None, where: str) -> Iterator[Rule]:
         "label": _text(raw.get("name", ""), "name", where),
     }
     if "benchmark" in raw:
-        for key in ("task", "modality", "ratio"):
+        for key in ("task", "modality", "ratio", "guard"):
             if key in raw:
                 raise UserError(f"{where}: '{key}' is for splits of MLLMU, not for a benchmark.")
         benchmark = _text(raw["benchmark"], "benchmark", where)
@@ -95,8 +98,25 @@ def _rules(raw: object, ratio: int | None, where: str) -> Iterator[Rule]:
     ratio = _ratio(raw["ratio"], where) if "ratio" in raw else ratio
     splits = [split for split in _choices(raw["split"], Split, where) if split is not None]
     tasks, modalities = _choices(raw.get("task"), Task, where), _choices(raw.get("modality"), Modality, where)
+    guarded = _guarded(raw, where)
     for split, task, modality in itertools.product(splits, tasks, modalities):
-        yield checked(Rule(**common, metric=metric, split=split, ratio=ratio, task=task, modality=modality), where)
+        rule = Rule(**common, metric=metric, split=split, ratio=ratio, task=task, modality=modality)
+        yield checked(rule, where)
+        for alone in Modality if guarded else ():
+            yield checked(replace(rule, modality=alone, guard=True), where)
+
+
+def _guarded(raw: dict, where: str) -> bool:
+    """`guard: modality`: the rule pools modalities, and each of them alone may break it."""
+    if "guard" not in raw:
+        return False
+    if raw["guard"] != GUARD:
+        raise UserError(f"{where}: guard '{raw['guard']}' is not known; write 'guard: {GUARD}'.")
+    if "modality" in raw:
+        raise UserError(
+            f"{where}: 'guard: {GUARD}' is for a rule that pools modalities; leave out one of the two keys."
+        )
+    return True
 
 
 def _choices(value: object, kind: type[StrEnum], where: str) -> list:
@@ -104,7 +124,7 @@ def _choices(value: object, kind: type[StrEnum], where: str) -> list:
     if value is None:
         return [None]
     if value == EACH:
-        return list(kind)
+        return list(TASKS if kind is Task else kind)
     chosen = []
     for item in value if isinstance(value, list) else [value]:
         if item not in tuple(kind):

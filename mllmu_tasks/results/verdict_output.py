@@ -45,8 +45,9 @@ def method(gate: Gate) -> str:
     level = f"{100 * gate.policy.level:g} %"
     return (
         "People, not questions, are the sample. BROKEN and HELD need a cluster-robust t test and Gaffke's test of a "
-        f"bounded mean, both at {level}. For BROKEN, p is adjusted over the rules (Holm); HELD is tested rule by rule, "
-        f"since a pass needs every rule. Each end of an interval is a one-sided {level} limit."
+        f"bounded mean (a sign-flip test for a fall against another run), both at {level}. For BROKEN, p is adjusted "
+        "over the rules (Holm); HELD is tested rule by rule, since a pass needs every rule. A guard, one modality of a "
+        f"pooled rule, is held as measured. Each end of an interval is a one-sided {level} limit."
     )
 
 
@@ -161,6 +162,7 @@ def _rule(outcome: Outcome) -> dict:
         "rule": outcome.rule.name,
         "demand": outcome.demand,
         "metric": outcome.rule.metric,
+        "guard": outcome.rule.guard,
         "bound": {"kind": outcome.rule.bound.kind, "amount": outcome.rule.bound.amount},
         "compared_with": outcome.side or None,
         "verdict": outcome.verdict,

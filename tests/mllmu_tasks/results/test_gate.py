@@ -10,6 +10,7 @@ from mllmu_tasks.results.policy import load_policy, parse_policy
 from mllmu_tasks.results.sides import open_side
 
 CLOZE = "mllmu_forget_cloze_image"
+CLOZE_TEXT = "mllmu_forget_cloze_text"
 RETAIN = "mllmu_retain_cloze_image"
 CEILING = "{split: forget, task: cloze, modality: image, at_most: 0.3333}"
 FLOOR = "{split: retain, task: cloze, modality: image, at_least: baseline - 0.05}"
@@ -93,6 +94,53 @@ def test_the_default_policy(write_run):
     alone = gate(load_policy(None), good)
     assert alone.exit_code == 2
     assert {o.rule.split for o in alone.outcomes if o.reason is Reason.UNKNOWN} == {"retain", "real"}
+
+
+GUARDED = "{split: forget, task: cloze, at_most: 0.5, guard: modality}"
+
+
+@pytest.mark.parametrize(
+    ("count", "image", "text", "verdicts"),
+    [
+        (20, [0, 0], [0, 0], ("HELD", "HELD", "HELD")),
+        # Known by name, avoided by picture: both together are shown to score below the bound, the name above it.
+        (40, [0, 0, 0], [1, 1, 0], ("HELD", "HELD", "BROKEN")),
+        # Too few people to say BROKEN of one modality, whose measured score still may not pass.
+        (12, [0, 0, 0], [1, 1, 0], ("HELD", "HELD", "UNDECIDED")),
+        # Each modality is measured inside, and both together are too few people to show it.
+        (2, [0, 0], [0, 0], ("UNDECIDED", "HELD", "HELD")),
+    ],
+)
+def test_one_modality_may_break_a_pooled_rule_and_must_be_measured_to_hold_it(write_run, count, image, text, verdicts):
+    folder = write_run("a", {CLOZE: people(count, image), CLOZE_TEXT: people(count, text)})
+    found = gate(policy(GUARDED), folder)
+    given = {outcome.rule.name: outcome.verdict for outcome in found.outcomes}
+    assert given == dict(zip(("forget cloze", "forget cloze image", "forget cloze text"), verdicts, strict=True))
+    assert found.verdict == min(verdicts, key=["BROKEN", "UNDECIDED", "HELD"].index)
+    guards = [outcome for outcome in found.outcomes if outcome.rule.guard]
+    assert all(outcome.p_held is None and outcome.p_adjusted is not None for outcome in guards)
+    assert all("measured and not tested" in o.why for o in guards if o.verdict is Verdict.HELD)
+
+
+def test_guards_are_counted_by_holm_and_know_what_is_missing(write_run):
+    found = gate(policy(GUARDED), write_run("a", {leaf: people(4, [1, 1]) for leaf in (CLOZE, CLOZE_TEXT)})).outcomes
+    assert [o.p_adjusted for o in found] == pytest.approx([3 * 0.5**4] * 3)
+    assert all(outcome.needed == 6 for outcome in found)  # .5 ** 6 is below .05 / 3
+    alone = gate(policy(GUARDED), write_run("b", {CLOZE: people(20, [0, 0])}))
+    assert alone.exit_code == 2
+    incomplete = {o.rule.name for o in alone.outcomes if o.reason is Reason.INCOMPLETE}
+    assert incomplete == {"forget cloze", "forget cloze text"}
+
+
+def test_a_fall_of_few_people_is_shown_by_sign_flips(write_run):
+    scores = {f"{n:03}": [1, n % 2] for n in range(1, 25)}
+    fallen = {f"{n:03}": [n % 3 % 2, n % 2] for n in range(1, 25)}  # two thirds of the people by a half
+    demand = policy("{split: forget, task: cloze, modality: image, at_most: baseline - 0.15}")
+    found = gate(demand, write_run("now", {CLOZE: fallen}), write_run("before", {CLOZE: scores}))
+    assert found.verdict is Verdict.HELD
+    (outcome,) = found.outcomes
+    assert outcome.value == pytest.approx(-1 / 3)
+    assert outcome.high < -0.15
 
 
 def test_one_broken_rule_decides_and_comes_first(write_run):

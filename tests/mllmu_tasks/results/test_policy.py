@@ -1,10 +1,9 @@
 import pytest
 
-from mllmu_tasks.benchmark import Modality, Split, Task
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.contrast import Kind
-from mllmu_tasks.results.policy import load_policy, parse_policy
-from mllmu_tasks.results.rules import Bound
+from mllmu_tasks.results.policy import default_text, load_policy, parse_policy
+from mllmu_tasks.results.rules import TASKS, Bound
 
 
 def rules(entry: str):
@@ -45,16 +44,43 @@ def test_each_and_lists_make_rules_and_absence_pools():
     assert (other.name, other.point, other.demand) == ("MMMU", True, "≥ baseline - 0.01")
 
 
-def test_the_default_policy_covers_what_the_purpose_names():
+def test_guards_stand_beside_the_rule_that_pools():
+    found = rules("{split: [forget, test], task: cloze, at_most: 0.15, guard: modality}")
+    assert [(rule.name, rule.modality, rule.guard) for rule in found] == [
+        (f"{split} cloze{f' {modality}' if modality else ''}", modality, bool(modality))
+        for split in ("forget", "test")
+        for modality in (None, "image", "text")
+    ]
+    named = rules("{split: forget, at_most: reference + 0.05, guard: modality, name: N}")
+    assert [rule.name for rule in named] == ["N", "N image", "N text"]
+    assert [len(rule.leaves(5)) for rule in named] == [6, 3, 3]
+
+
+def test_the_default_policy_is_these_rules():
     policy = load_policy(None)
-    ceilings = [rule for rule in policy.rules if rule.ceiling]
-    assert {(r.split, r.task, r.modality) for r in ceilings} == {
-        (s, t, m) for s in (Split.FORGET, Split.TEST) for t in Task for m in Modality
-    }
-    assert all(rule.bound.kind is Kind.SCORE for rule in ceilings)
-    floors = [rule for rule in policy.rules if not rule.ceiling and rule.metric == "score"]
-    assert {(r.split, r.task) for r in floors} == {(s, t) for s in (Split.RETAIN, Split.REAL) for t in Task}
-    assert all(rule.bound.sides == ("baseline", "reference") for rule in floors)
+    assert [(rule.name, rule.demand, rule.guard) for rule in policy.rules] == [
+        *(
+            (f"{split} {task}{f' {modality}' if modality else ''}", f"≤ {bound}", bool(modality))
+            for task, bound in (("classification", 0.45), ("cloze", 0.2), ("generation", 0.4))
+            for split in ("forget", "test")
+            for modality in (None, "image", "text")
+        ),
+        *(
+            (f"{split} {task}", "≥ baseline or reference - 0.05", False)
+            for split in ("retain", "real")
+            for task in ("classification", "cloze", "generation")
+        ),
+        *((f"{split} answered", "≥ 0.95", False) for split in ("retain", "real")),
+    ]
+
+
+def test_the_default_policy_names_its_tasks():
+    """A task that is added one day must not add a rule: the bar stays where it was set."""
+    assert "task: each" not in default_text()
+    each = rules("{split: forget, task: each, at_most: 0.1}")
+    (pooled,) = rules("{split: forget, at_most: 0.1}")
+    assert [rule.task for rule in each] == list(TASKS)
+    assert pooled.tasks == TASKS == ("classification", "generation", "cloze")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +109,10 @@ def test_the_default_policy_covers_what_the_purpose_names():
         ("{split: retain, metric: answered, at_least: baseline}", "measured in one run"),
         ("{benchmark: mmmu_val, at_least: 0.1}", "name the 'metric'"),
         ("{benchmark: mmmu_val, metric: acc, task: cloze, at_least: 0.1}", "'task' is for splits"),
+        ("{split: forget, at_most: 0.1, guard: task}", "guard 'task' is not known; write 'guard: modality'"),
+        ("{split: forget, modality: image, at_most: 0.1, guard: modality}", "leave out one of the two keys"),
+        ("{split: retain, metric: answered, at_least: 0.9, guard: modality}", "write 'modality: each'"),
+        ("{benchmark: mmmu_val, metric: acc, at_least: 0.1, guard: modality}", "'guard' is for splits"),
         ("forget <= 0.1", "expected keys and values"),
         ("{split: forget, split: test, at_most: 0.1}", "'split' is there twice"),
     ],
