@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.weight_files import files_of_model
 
 SAMPLES = 16
 SAMPLE_BYTES = 64
-INDEX = "model.safetensors.index.json"
-WHOLE = "model.safetensors"
 
 
 def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
@@ -24,7 +23,7 @@ def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
     snapshot, which is downloaded if it is not there. Raises UserError if there are no safetensors.
     """
     folder = local_folder(name_or_path, revision=revision)
-    files = _weight_files(folder, name_or_path)
+    files = files_of_model(folder, name_or_path)
     if (folder / ADAPTER_FILES[0]).is_file():  # Transformers applies an adapter that lies beside the weights
         files.append(folder / ADAPTER_FILES[1])
     try:
@@ -48,19 +47,6 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
     for name in sorted(parts):
         digest.update(parts[name])
     return digest.hexdigest()[:32]
-
-
-def _weight_files(folder: Path, name: str) -> list[Path]:
-    """The files that Transformers would load."""
-    if (folder / WHOLE).is_file():
-        return [folder / WHOLE]
-    if not (folder / INDEX).is_file():
-        raise UserError(f"model '{name}' has no {WHOLE} and no {INDEX}; only safetensors are opened.")
-    try:
-        shards = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError) as error:
-        raise UserError(f"'{folder / INDEX}' is no index of shards; fetch it again.") from error
-    return [folder / shard for shard in shards]
 
 
 def _tensors(content: BinaryIO) -> dict[str, bytes]:

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.fingerprint import refuse_missing
+from mllmu_tasks.models.adapter import CONFIG, RECORD, read_adapter
+from mllmu_tasks.models.fingerprint import local_folder, refuse_missing
+from mllmu_tasks.models.weight_files import require_finite_model, require_whole_model
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -49,9 +51,13 @@ def load_model(
     device_map: Any = None,
     attn_implementation: str | None = None,
 ) -> torch.nn.Module:
-    """In eval mode, where `device_map` puts it (None: CPU). Raises UserError if it does not load whole."""
+    """In eval mode, where `device_map` puts it (None: CPU).
+
+    Raises UserError if it does not load whole, holds NaN or infinity, or an adapter lies beside its weights unnamed.
+    """
     from transformers import AutoModelForImageTextToText
 
+    require_model_files(pretrained, revision)
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
             pretrained,
@@ -71,14 +77,34 @@ def load_model(
             f"pretrained={pretrained} lacks {len(lost)} tensors of a {type(model).__name__}, such as {lost[0]}; they "
             "would be random."
         )
+    require_finite_model(model, pretrained)
     return model.eval()
+
+
+def require_model_files(pretrained: str, revision: str | None = None, *, linked: bool = True) -> None:
+    """Raise UserError unless a model (a folder or a hub id) has all its weight files, and no adapter beside them.
+
+    Transformers applies an adapter that lies there without being asked, so one is accepted only in a folder that
+    `mllmu export --link` made, whose record names it, and only where `linked` says that such a folder will do.
+    """
+    folder = local_folder(pretrained, revision=revision)
+    require_whole_model(folder, pretrained)
+    if not (folder / CONFIG).is_file():
+        return
+    if not (folder / RECORD).is_file() or not linked:
+        raise UserError(
+            f"model '{pretrained}' has an adapter beside its weights ({CONFIG}), which Transformers would apply "
+            "unnamed; move the adapter into a folder of its own and name it with peft=, or merge it first with "
+            "`mllmu export`."
+        )
+    read_adapter(folder)  # the same guards as for peft=
 
 
 def _refuse_adapter(pretrained: str) -> None:
     folder = Path(pretrained)
     if not folder.is_dir() or (folder / "config.json").is_file():
         return
-    if (folder / "adapter_config.json").is_file() or (folder / "unlearning.yaml").is_file():
+    if (folder / CONFIG).is_file() or (folder / RECORD).is_file():
         raise UserError(f"'{pretrained}' is an adapter: pass it as peft={pretrained}, and its base as pretrained=.")
     raise UserError(f"pretrained={pretrained} holds no config.json; it is no model folder.")
 
