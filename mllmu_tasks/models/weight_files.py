@@ -96,9 +96,7 @@ def files_of_model(folder: Path, name: str) -> list[Path]:
         raise UserError(f"'{folder / INDEX}' cannot be read ({error.strerror}).") from error
     for shard in shards:
         if not isinstance(shard, str) or Path(shard).name != shard:
-            raise UserError(
-                f"'{folder / INDEX}' names '{str(shard)[:80]}', which is no file beside it; fetch it again."
-            )
+            raise UserError(f"'{folder / INDEX}' names '{str(shard)[:80]}', which lies elsewhere; fetch it again.")
     if not shards:
         raise UserError(f"'{folder / INDEX}' names no files; fetch it again.")
     return [folder / shard for shard in shards]
