@@ -1,4 +1,4 @@
-"""An adapter's base model is known by its weights, however it is called; by its name where the weights are elsewhere."""
+"""An adapter's base model is known by its weights, however it is called; by its name if these are elsewhere."""
 
 import json
 import shutil

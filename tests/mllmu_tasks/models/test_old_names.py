@@ -29,10 +29,8 @@ SAVED_BY_4_51 = {
     "qwen2_vl": QWENS,
     "qwen2_5_vl": QWENS,
 }
-SAVED_BY_4_57 = dict.fromkeys(
-    ("llava", "llava_next", "llava_onevision", "gemma3", "paligemma"),
-    {"model.vision_tower.": "model.vision_tower.vision_model."},
-)
+TOWERS = {"model.vision_tower.": "model.vision_tower.vision_model."}
+SAVED_BY_4_57 = dict.fromkeys(("llava", "llava_next", "llava_onevision", "gemma3", "paligemma"), TOWERS)
 
 
 @pytest.fixture(scope="module")
