@@ -14,8 +14,10 @@ from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row, by_token, stack
+from mllmu_tasks.models.image_tokens import runs
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
 from mllmu_unlearn.data import Sample
+from mllmu_unlearn.image_counts import RUNS
 from mllmu_unlearn.losses import IGNORED
 
 
@@ -125,11 +127,13 @@ class Collator:
     labels: (B, K), shifted: logits at position keep[k] predict labels[:, k]. keep: (K,) the positions that
     any row scores (all if `whole_sequence`), so that the head computes no other logits. index: (B,).
     padding: how many tokens are padding. images: the numbers of the images, where the rows are numbered.
+    image_runs: lengths of the runs of image tokens, where `image_token` is known.
     """
 
-    def __init__(self, padding: int, whole_sequence: bool = False) -> None:
+    def __init__(self, padding: int, whole_sequence: bool = False, image_token: int | None = None) -> None:
         self.padding = padding
         self.whole_sequence = whole_sequence
+        self.image_token = image_token
 
     def __call__(self, items: Sequence[Mapping[str, tuple[int, Row, bool]]]) -> dict[str, dict[str, Any]]:
         return {side: self.batch([item[side] for item in items]) for side in items[0]}
@@ -149,6 +153,8 @@ class Collator:
         index = torch.tensor([index for index, _, _ in picks])
         padding = inputs["input_ids"].numel() - sum(row["input_ids"].numel() for row in rows)
         numbered = {"images": [n for _, row, _ in picks for n in row["images"]]} if "images" in picks[0][1] else {}
+        if self.image_token is not None:
+            numbered[RUNS] = runs((row["input_ids"] for row in rows), self.image_token)
         return {"labels": labels[:, keep], "keep": keep, "index": index, "padding": padding, **numbered, **inputs}
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG, forget_config, retain_config
+from mllmu_tasks.benchmark import FULL_CONFIG, TRAIN_CONFIG
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.preparing import reason
 from mllmu_tasks.people import Person, TrainingRow
-from mllmu_tasks.request import divided
 from mllmu_tasks.source import Source, open_source
+from mllmu_unlearn.people import require_apart, splits
 from mllmu_unlearn.row_cache import RowCache
 
 FIELDS = {
@@ -77,21 +78,6 @@ class Sample:
         return [turn.image.open() for turn in self.turns if turn.image is not None]
 
 
-@dataclass(frozen=True)
-class People:
-    """Who is forgotten; retain is everyone else of `Full_Set`. Both in row order."""
-
-    forget: tuple[str, ...]
-    retain: tuple[str, ...]
-    ratio: int | None = None
-
-
-def choose_people(source: Source, ratio: int | None, ids: Sequence[str]) -> People:
-    """People by ratio (`forget_N`) or by ids. Raises UserError for unknown ids or an empty side."""
-    forget, retain = divided(source, (p.id for p in source.people(forget_config(ratio))) if ratio else ids)
-    return People(forget, retain, ratio)
-
-
 class TrainingSet:
     """The samples of a source, by person.
 
@@ -126,6 +112,8 @@ class TrainingSet:
         if train_data:
             configs = baseline_configs(train_data, ratio)
             source = self.image_source = open_source(train_data)
+            if len(configs) == 2:
+                require_apart(train_data, *((c, [row.person for row in source.training_rows(c)]) for c in configs))
         for config in configs:
             for row in source.training_rows(config):
                 if row.person not in self.by_person:
@@ -160,11 +148,11 @@ def baseline_configs(folder: str, ratio: int | None) -> list[str]:
         raise UserError(f"train_data '{folder}' is no folder here.")
     names = {p.name for p in Path(folder).iterdir() if p.is_dir()}
     for n in [ratio] if ratio else [5, 10, 15]:
-        if {forget_config(n), retain_config(n)} <= names:
-            return [forget_config(n), retain_config(n)]
+        if set(splits(n)) <= names:
+            return list(splits(n))
     if TRAIN_CONFIG in names:
         return [TRAIN_CONFIG]
-    wanted = f"{forget_config(ratio or 5)} and {retain_config(ratio or 5)}"
+    wanted = " and ".join(splits(ratio or 5))
     raise UserError(f"train_data '{folder}' has no folders {wanted} as in MLLMMU/baseline_train_split.")
 
 
@@ -226,10 +214,23 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, key: Key) -> dict[str, tuple[int, dict[str, torch.Tensor], bool]]:
         return {side: (index, self.row(side, index), key.muted) for side, index in key.picks}
 
+    def _encoded(self, sample: Sample) -> dict[str, torch.Tensor]:
+        shown = sample.images()
+        try:
+            return self.encode(sample, shown)
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a processor or a chat template says
+            raise UserError(
+                f"could not prepare the question '{sample.question[:80]}' of person {sample.person} with "
+                f"{len(shown)} images ({reason(error)}); see that processor and chat template are this model's."
+            ) from error
+
     def row(self, side: str, index: int) -> dict[str, Any]:
+        """Processor tensors with labels, and `images` where the rows are numbered. Raises UserError."""
         sample = self.sides[side][index]
         images = tuple(self.numbers[turn.image] for turn in sample.turns if turn.image is not None)
         found = self.kept.get((side, index))
         if found is None:
-            found = self.kept.keep((side, index), images, self.encode(sample, sample.images()))
+            found = self.kept.keep((side, index), images, self._encoded(sample))
         return {**found, "images": images} if self.numbered else found

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter
 from mllmu_tasks.models.fingerprint import MODEL_FILES, local_folder
-from mllmu_tasks.models.loading import load_model, load_processor, require_model_files
+from mllmu_tasks.models.loading import load_processor, open_model, require_model_files
 from mllmu_tasks.models.weight_files import PICKLES, require_finite_model
 from mllmu_unlearn import card
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, whole_folder
@@ -35,10 +35,10 @@ def merge(adapter: Path | str, out: Path | str, base: str | None = None, declare
     record = {**read.record, "kind": "full"} if read.record else {}
     _check_output(out, read, base, record)
     check_base(read, base, revision, declared)
-    model = load_model(base, revision=revision)
+    processor = load_processor(base, revision, False, str(read.path) if _has_processor(read.path) else None)
+    model = open_model(base, f"the base model '{base}' of '{adapter}'", revision=revision or "main", dtype="auto")
     merged = attach(model, read, base, revision, declared).merge_and_unload()
     require_finite_model(merged, f"{read.path} merged")
-    processor = load_processor(base, revision, False, str(read.path) if _has_processor(read.path) else None)
     with _written(out) as folder:
         merged.save_pretrained(folder)
         processor.save_pretrained(folder)

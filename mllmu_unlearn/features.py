@@ -14,8 +14,10 @@ from accelerate.utils import parse_flag_from_env
 from peft import PeftModel
 from torch import nn
 
+from mllmu_tasks.models.image_tokens import lengths, require_match
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.hidden import Hidden
+from mllmu_unlearn.image_counts import RUNS
 
 FAMILY = ("llava", "llava_next")
 """Model types whose features are rows of a list, put in the order of the image tokens and nowhere else."""
@@ -86,14 +88,17 @@ class ImageFeatures:
 
     def _embed(self, module: nn.Module, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         """Token ids and pixels -> embeddings."""
-        images, ids = inputs.pop("images"), inputs.pop("input_ids")
+        images, ids, runs = inputs.pop("images"), inputs.pop("input_ids"), inputs.pop(RUNS, None)
         pixels = {name: inputs.pop(name) for name in ("pixel_values", "image_sizes") if name in inputs}
         if self.right_padded:
             inputs.pop("attention_mask")
         embedded = self.inner.get_input_embeddings()(ids)
         if images:
-            features = torch.cat(self._of(images, pixels)).to(embedded)
-            embedded = embedded.masked_scatter((ids == self.image_token).unsqueeze(-1), features)
+            features = self._of(images, pixels)
+            if runs is not None:
+                require_match(runs, lengths(features))
+            mark = (ids == self.image_token).unsqueeze(-1)
+            embedded = embedded.masked_scatter(mark, torch.cat(features).to(embedded))
         return args, inputs | {"inputs_embeds": embedded}
 
     def _of(self, images: Sequence[int], pixels: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     PreTrainedConfig,
     PreTrainedModel,
     ProcessorMixin,
 )
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import adapters, cross_attention, quantized
+from mllmu_tasks.models.loading import open_model, open_processor
+from mllmu_unlearn import adapters, cross_attention, image_counts, quantized
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
@@ -25,36 +24,27 @@ if TYPE_CHECKING:
 def load_model(config: "UnlearnConfig | FinetuneConfig", name: str | None = None) -> PreTrainedModel:
     """The base model (or another by name), in the wanted type. Raises UserError if it cannot be opened."""
     name = name or config.model_name_or_path
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            name,
-            revision=_revision(config, name),
-            dtype=config.dtype,
-            attn_implementation=config.attn_implementation,
-            trust_remote_code=config.trust_remote_code,
-            quantization_config=quantized.settings(config),
-        )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise _cannot_open("model", name, error) from error
+    model = open_model(
+        name,
+        f"model '{name}'",
+        revision=_revision(config, name),
+        dtype=config.dtype,
+        attn_implementation=config.attn_implementation,
+        trust_remote_code=config.trust_remote_code,
+        quantization_config=quantized.settings(config),
+    )
     if config.load_in_4bit:
         model = quantized.prepared(model)
     if Path(name).is_dir():
         model.config.name_or_path = str(Path(name).resolve())
-    return cross_attention.mix_rows(model)
+    return cross_attention.mix_rows(image_counts.watch(model))
 
 
 def load_processor(config: "UnlearnConfig | FinetuneConfig") -> ProcessorMixin:
     """Raises UserError if the folder has no processor for images and text."""
     name = config.model_name_or_path
-    try:
-        processor = AutoProcessor.from_pretrained(
-            name, revision=_revision(config, name), trust_remote_code=config.trust_remote_code
-        )
-    except (OSError, ValueError, ImportError) as error:
-        raise _cannot_open("processor of model", name, error) from error
-    if not isinstance(processor, ProcessorMixin):
-        raise UserError(f"'{name}' has no processor for images and text (processor_config.json is missing).")
-    return processor
+    remedy = "copy the processor's files of the published model into its folder"
+    return open_processor(name, _revision(config, name), config.trust_remote_code, f"model '{name}'", remedy)
 
 
 def model_settings(config: "UnlearnConfig | FinetuneConfig") -> PreTrainedConfig:

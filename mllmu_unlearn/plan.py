@@ -10,7 +10,8 @@ from mllmu_tasks.models.adapter import weights_fingerprint
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source, open_source
 from mllmu_unlearn.benchmark_data import benchmark_samples
-from mllmu_unlearn.data import People, Sample, TrainingSet, baseline_configs, choose_people
+from mllmu_unlearn.data import Sample, TrainingSet, baseline_configs
+from mllmu_unlearn.people import People, choose_people
 from mllmu_unlearn.schedule import Schedule
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from mllmu_tasks.models.adapter import weights_fingerprint
 from mllmu_tasks.models.journal import digest
 from mllmu_unlearn import card
-from mllmu_unlearn.data import People, Sample
+from mllmu_unlearn.data import Sample
 from mllmu_unlearn.methods import code
+from mllmu_unlearn.people import People
 from mllmu_unlearn.plan import Plan, trained_on
 
 if TYPE_CHECKING:

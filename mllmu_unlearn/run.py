@@ -12,7 +12,19 @@ from transformers import set_seed
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.source import open_source
-from mllmu_unlearn import adapters, asking, card, features, models, plan, provenance, references, suffix
+from mllmu_unlearn import (
+    adapters,
+    asking,
+    card,
+    features,
+    image_counts,
+    models,
+    plan,
+    provenance,
+    references,
+    suffix,
+    texts,
+)
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig
 from mllmu_unlearn.context import Context
@@ -100,6 +112,7 @@ def _write_prompt(config: UnlearnConfig, planned: Plan, out: Path) -> None:
 def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | None) -> None:
     method = config.chosen
     processor = models.load_processor(config)
+    texts.refuse_marks(processor, planned.sides)
     model = models.load_model(config)
     official = config.protocol == "official"
     if official:
@@ -108,8 +121,9 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
         encoder = suffix.SuffixEncoder(processor)
     else:
         encoder = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
-    collator = Collator(models.padding_id(processor), encoder.whole_sequence)
+    collator = Collator(models.padding_id(processor), encoder.whole_sequence, image_counts.mark(model))
     rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
+    texts.refuse_unknown_tokens(processor, model, rows)
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
     began = time.monotonic()
     model = method.wrap(Context(model, rows, collator, config, planned.steps_per_epoch))

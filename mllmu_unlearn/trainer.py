@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.loading import open_model
 from mllmu_unlearn.ahead import AheadLoader
 from mllmu_unlearn.checkpoints import drop_old
 from mllmu_unlearn.data import Rows
@@ -216,10 +217,11 @@ class MethodTrainer(Trainer):
     def _load_from_checkpoint(self, folder: str, model: torch.nn.Module | None = None) -> None:
         """As saved, and what trains stays what it was."""
         model = model or self.model
-        trains = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+        trains = {name: p.requires_grad for name, p in model.named_parameters()}
         if isinstance(model, PreTrainedModel) and not self.is_fsdp_enabled:
             # The file has the names of the hub's format; Trainer's own load_state_dict would find none of them.
-            model.load_state_dict(type(model).from_pretrained(folder, dtype=model.dtype).state_dict())
+            saved = open_model(folder, f"checkpoint '{folder}'", type(model), dtype=model.dtype)
+            model.load_state_dict(saved.state_dict())
         else:
             super()._load_from_checkpoint(folder, model)
         for name, parameter in model.named_parameters():

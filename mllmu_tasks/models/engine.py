@@ -92,7 +92,7 @@ class Engine:
         if beginning:
             inputs = beginning.before(inputs, [row.positions for row in rows])
         pieces = [piece for row in rows for piece in row.pieces]
-        inputs |= self.vision.show(pieces)
+        inputs |= self.vision.show(pieces, [row.row["input_ids"] for row in rows])
         tokens = self._greedy(inputs, prompts) if greedy else self._by_generate(inputs, prompts)
         self._count(rows, prefix, same)  # not before: a batch that does not fit into memory comes again
         if not pieces:

@@ -1,6 +1,7 @@
 """Model and processor from a folder or the hub; what fails says so in one sentence."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,37 @@ def load_processor(pretrained: str, revision: str | None, trust_remote_code: boo
 
     Raises UserError if there is none, or if it does not take images and texts.
     """
-    from transformers import AutoProcessor, ProcessorMixin
-
     for name in (pretrained, other or pretrained):
         refuse_missing(name)
     _refuse_adapter(pretrained)
     where, revision = (other, None) if other else (pretrained, revision)
     said = f"processor={other}" if other else f"pretrained={pretrained}"
-    remedy = "name the model or folder whose processor is to be used with processor="
+    return open_processor(
+        where,
+        revision,
+        trust_remote_code,
+        said,
+        "name the model or folder whose processor is to be used with processor=",
+    )
+
+
+def open_processor(name: str, revision: str | None, trust_remote_code: bool, said: str, remedy: str) -> Any:
+    """For evaluation and training alike. said: how messages name it. Raises UserError if it takes no images and text,
+    or cannot tell how many tokens an image becomes."""
+    from transformers import AutoProcessor, ProcessorMixin
+
     try:
-        processor = AutoProcessor.from_pretrained(where, revision=revision, trust_remote_code=trust_remote_code)
+        processor = AutoProcessor.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever fails here, lmms-eval would retry it and end with exit code 0
         raise UserError(f"no processor for {said}: {first_line(error)} If it holds weights alone, {remedy}.") from error
     if not isinstance(processor, ProcessorMixin):
         raise UserError(f"{said} has a {type(processor).__name__}, not a processor of images and text; {remedy}.")
+    if vars(processor).get("patch_size", 0) is None:
+        raise UserError(
+            f"the processor of {said} has no patch_size, so it cannot tell how many tokens an image becomes; copy "
+            "patch_size, num_additional_image_tokens and vision_feature_select_strategy from the published model's "
+            "processor_config.json into its own."
+        )
     return processor
 
 
@@ -51,34 +69,43 @@ def load_model(
     device_map: Any = None,
     attn_implementation: str | None = None,
 ) -> torch.nn.Module:
-    """In eval mode, where `device_map` puts it (None: CPU).
+    """In eval mode, where `device_map` puts it (None: CPU). Raises UserError as `open_model` does."""
+    return open_model(
+        pretrained,
+        said=f"pretrained={pretrained}",
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+        device_map=device_map,
+        attn_implementation=attn_implementation,
+    ).eval()
 
-    Raises UserError if it does not load whole, holds NaN or infinity, or an adapter lies beside its weights unnamed.
+
+def open_model(name: str | Path, said: str, kind: Any = None, **how: Any) -> torch.nn.Module:
+    """The model of a folder or a hub id, for evaluation, training and export alike.
+
+    said: how messages name it. kind: the class that opens it (default: the one for images and text). how: of
+    `from_pretrained`. Raises UserError if the model does not load, lacks tensors, holds NaN or infinity, or has an
+    adapter beside its weights that nobody named.
     """
     from transformers import AutoModelForImageTextToText
 
-    require_model_files(pretrained, revision)
+    require_model_files(str(name), how.get("revision"))
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            pretrained,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-            device_map=device_map,
-            attn_implementation=attn_implementation,
-            use_safetensors=True,
-            output_loading_info=True,
+        model, report = (kind or AutoModelForImageTextToText).from_pretrained(
+            name, use_safetensors=True, output_loading_info=True, **how
         )
-    except Exception as error:  # as above
-        raise UserError(f"pretrained={pretrained} does not load: {first_line(error)}") from error
+    except Exception as error:  # whatever fails here, lmms-eval would retry it and end with exit code 0
+        raise UserError(f"{said} does not load: {first_line(error)}") from error
     lost = sorted(report["missing_keys"])
     if lost:
         raise UserError(
-            f"pretrained={pretrained} lacks {len(lost)} tensors of a {type(model).__name__}, such as {lost[0]}; they "
-            "would be random."
+            f"{said} lacks {len(lost)} tensors of a {type(model).__name__}, such as {lost[0]}; they would be random. "
+            "Fetch the model again, or name one that is whole."
         )
-    require_finite_model(model, pretrained)
-    return model.eval()
+    if os.environ.get("LOCAL_RANK", "0") in ("0", "-1"):  # other processes hold the same weights, or none yet (FSDP)
+        require_finite_model(model, str(name))
+    return model
 
 
 def require_model_files(pretrained: str, revision: str | None = None, *, linked: bool = True) -> None:

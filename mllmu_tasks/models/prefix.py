@@ -53,7 +53,7 @@ class Prefix:
         if self.cache is not None:
             return False
         where = {} if self.positions is None else {"position_ids": self.positions.to(device)}
-        shown = vision.show(self.pieces)
+        shown = vision.show(self.pieces, [self.ids])
         self.cache = cache_of(model(input_ids=self.ids.to(device), **where, **shown, use_cache=True, logits_to_keep=1))
         return True
 

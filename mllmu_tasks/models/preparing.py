@@ -12,6 +12,7 @@ from mllmu_tasks.models import prefix as prefixes
 from mllmu_tasks.models.batching import Row, by_token
 from mllmu_tasks.models.prefix import Prefix
 from mllmu_tasks.models.rendering import Prompt, encode, tokenizer_adds
+from mllmu_tasks.models.special_text import refuse_unknown
 from mllmu_tasks.models.vision import Piece, Vision
 
 PIXELS = ("pixel_values", "pixel_attention_mask")
@@ -68,11 +69,13 @@ class Preparer:
         self.unfolds = self.shares and self.model_type in prefixes.UNFOLDING
 
     def tokens(self, prompt: Prompt) -> list[int]:
-        """Before the processor unfolds the images' marks."""
+        """Before the processor unfolds the images' marks. Raises UserError for tokens that the model does not know."""
         known = self.learnt.tokens
         if prompt.text not in known:
             add = tokenizer_adds(self.processor.tokenizer, prompt.text)
-            known[prompt.text] = self.processor.tokenizer(prompt.text, add_special_tokens=add)["input_ids"]
+            ids = self.processor.tokenizer(prompt.text, add_special_tokens=add)["input_ids"]
+            refuse_unknown(ids, self.processor, self.model, prompt.where)
+            known[prompt.text] = ids
         return known[prompt.text]
 
     def length(self, prompt: Prompt, images: Sequence[Image.Image]) -> int:

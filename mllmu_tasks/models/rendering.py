@@ -17,6 +17,7 @@ from mllmu_tasks.models.batching import Row
 from mllmu_tasks.models.chat_template import ChatTemplate
 from mllmu_tasks.models.generation import Reading, generation_settings, stop_texts
 from mllmu_tasks.models.journal import ImageHashes
+from mllmu_tasks.models.special_text import SpecialText
 
 STYLES = ("chat", "official")
 PLACEHOLDER = "<image>"
@@ -53,7 +54,7 @@ class Renderer:
     ) -> None:
         self.processor, self.style, self.system_prompt = processor, style, system_prompt
         self.whole_answers = whole_answers
-        self.chat, self.hash_image = ChatTemplate(processor), ImageHashes()
+        self.chat, self.hash_image, self.special = ChatTemplate(processor), ImageHashes(), SpecialText(processor)
 
     def render(self, request: Any, task_dict: Mapping) -> tuple[Prompt, list[Image.Image]]:
         """A chat request's prompt, and its images, which are loaded now anyway.
@@ -64,6 +65,8 @@ class Renderer:
         doc = task_dict[task][split][doc_id]
         where = describe(task, doc_id, doc)
         messages, given_images = _messages(doc_to_messages(doc), where)
+        for part in (part for message in messages for part in message["content"] if self.style == "chat"):
+            self.special.refuse(part.get("text", ""), where, images_only=not _ours(doc))
         images = [_rgb(image, where) for image in given_images]
         text = self._official(context, len(images), where) if self.style == "official" else self._chat(messages, where)
 
@@ -89,8 +92,12 @@ class Renderer:
 
 def _only_letter(doc: Any, text: str) -> bool:
     """Our classification questions are scored by the first character, unless the model was made to think first."""
-    ours = isinstance(doc, Mapping) and doc.get("leaf") is not None and doc.get("task") == Task.CLASSIFICATION
+    ours = _ours(doc) and doc.get("task") == Task.CLASSIFICATION
     return ours and not text.rstrip().endswith(THINKING)
+
+
+def _ours(doc: Any) -> bool:
+    return isinstance(doc, Mapping) and doc.get("leaf") is not None
 
 
 def _official_images(text: str, images: int, processor: Any, where: str) -> str:

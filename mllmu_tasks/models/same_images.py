@@ -37,7 +37,8 @@ class SameImages:
         count = len(self.firsts)
         where = {} if positions is None else {"position_ids": positions.expand(-1, count, -1).to(device)}
         past = prefix.computed(count).cache if prefix else {}
-        shown = vision.show([piece for n in self.firsts for piece in self.rows[n].pieces])
+        pieces = [piece for n in self.firsts for piece in self.rows[n].pieces]
+        shown = vision.show(pieces, [row["input_ids"]] * count)
         ids = row["input_ids"].expand(count, -1).to(device)
         ((name, cache),) = cache_of(
             model(input_ids=ids, **past, **where, **shown, use_cache=True, logits_to_keep=1)

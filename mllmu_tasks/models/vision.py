@@ -14,6 +14,7 @@ import torch
 
 from mllmu_tasks.models.batching import Row, pad
 from mllmu_tasks.models.counts import Counts
+from mllmu_tasks.models.image_tokens import require_match, runs
 from mllmu_tasks.models.journal import digest
 
 # How images lie in the processor's tensors: one a row (with its tiles), runs of patches by grid, or tiles of a prompt.
@@ -70,8 +71,9 @@ class Vision:
         self.caches = self.layout is not None
         self.counts, self.cache = counts, cache
         self.expected: Sequence[Piece] | None = None
+        self.tokens: Sequence[int] = ()
         if self.caches:
-            self.inner = model.model
+            self.inner, self.mark = model.model, model.config.image_token_id
             self.original = original = type(self.inner).get_image_features.__get__(self.inner)
 
             @functools.wraps(original)  # `generate` looks at its signature
@@ -101,12 +103,15 @@ class Vision:
         named = [name for name in ("pixel_values", "pixel_attention_mask") if name in row]
         return [{name: row[name][:, n : n + 1] for name in named} for n in range(row["pixel_values"].shape[1])]
 
-    def show(self, pieces: Sequence[Piece]) -> Row:
+    def show(self, pieces: Sequence[Piece], ids: Sequence[torch.Tensor]) -> Row:
         """Announce the images of the next forward, in order, and return what stands for their pixels in its call.
 
-        Without such an announcement a forward encodes the pixels that it brings, and nothing is kept.
+        ids: of its rows, (1, T) each, on the CPU. The forward raises UserError where an image has more or fewer
+        tokens than features. Without such an announcement a forward encodes the pixels that it brings, and nothing
+        is kept.
         """
         self.expected = pieces or None
+        self.tokens = runs(ids, self.mark) if pieces else ()
         return {"pixel_values": torch.zeros(len(pieces), 1, device=self.inner.device)} if pieces else {}
 
     def _features(self, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +128,9 @@ class Vision:
                 found |= self._encode(same[start : start + AT_ONCE], passed)
         self.counts.images_encoded += len(missing)
         self.counts.images_reused += len(pieces) - len(missing)
-        return self._output([found[piece.key] for piece in pieces])
+        shown = [found[piece.key] for piece in pieces]
+        require_match(self.tokens, [tensors[0].shape[:-1].numel() for tensors in shown])
+        return self._output(shown)
 
     def _encode(self, pieces: Sequence[Piece], passed: Mapping[str, Any]) -> dict[str, tuple[torch.Tensor, ...]]:
         parts = [piece.inputs for piece in pieces]

@@ -40,7 +40,7 @@ def export(
     ] = True,
     base: Annotated[
         str | None,
-        typer.Option(help="Folder or hub id of the base model, if the adapter's own note does not lead there."),
+        typer.Option(help="The base model (folder or hub id), if the adapter's note does not lead there."),
     ] = None,
     this_base: Annotated[
         bool,

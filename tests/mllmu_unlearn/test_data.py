@@ -8,7 +8,8 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import open_source
 from mllmu_unlearn.benchmark_data import benchmark_samples
-from mllmu_unlearn.data import Key, Rows, TrainingSet, choose_people, text_pairs
+from mllmu_unlearn.data import Key, Rows, TrainingSet, text_pairs
+from mllmu_unlearn.people import choose_people
 
 FORGET = ("003", "007", "011")
 
@@ -130,3 +131,20 @@ def test_rows_are_prepared_once_while_they_fit(data):
     for _ in range(2):
         rows[Key((("forget", 1),))]
     assert len(calls) == 3
+
+
+def copied(folder, to):
+    """A copy whose retained people hold the forgotten ones, too."""
+    shutil.copytree(folder, to)
+    shutil.copyfile(to / "forget_5" / "train-00000-of-00001.parquet", to / "retain_95" / "train-00001-of-00002.parquet")
+    return str(to)
+
+
+def test_people_on_both_sides_are_refused(data, baseline, tmp_path):
+    both = r"the same people in forget_5 and in retain_95 \(003, 007, 011\)"
+    with pytest.raises(UserError, match=both):
+        choose_people(open_source(copied(data, tmp_path / "data")), 5, ())
+    source, folder = open_source(str(data)), copied(baseline, tmp_path / "baseline")
+    for ratio in (5, None):
+        with pytest.raises(UserError, match=both):
+            TrainingSet(source, ("image",), folder, ratio)

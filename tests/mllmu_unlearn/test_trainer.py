@@ -15,9 +15,10 @@ from mllmu_unlearn.adapters import Lora, add_lora
 from mllmu_unlearn.checkpoints import checkpoints
 from mllmu_unlearn.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.config import UnlearnConfig
-from mllmu_unlearn.data import Rows, TrainingSet, choose_people
+from mllmu_unlearn.data import Rows, TrainingSet
 from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.methods import Method
+from mllmu_unlearn.people import choose_people
 from mllmu_unlearn.reference import AdapterOff, cache
 from mllmu_unlearn.schedule import Schedule
 from mllmu_unlearn.trainer import MethodTrainer

@@ -1,5 +1,8 @@
 """The engine's answers are those of a plain loop, and its counters tell what it saved."""
 
+import json
+import shutil
+
 import one_by_one
 import pytest
 import tiny_models
@@ -79,3 +82,15 @@ def test_sampling_and_beams_are_left_to_generate(folders, settings):
     model = made(folders(), batch_size=4)
     assert all(ask(model, MIXED, {"max_new_tokens": 3, **settings}))
     assert model.engine.counts.by_generate == len(MIXED)
+
+
+@pytest.mark.parametrize("shots", [0, 2])
+def test_a_processor_with_other_sizes_is_refused(folders, tmp_path, capsys, shots):
+    """Alone, in a shared beginning, and for questions about the same image."""
+    base = shutil.copytree(folders(), tmp_path / "base")
+    settings = json.loads((base / "processor_config.json").read_text())
+    (base / "processor_config.json").write_text(json.dumps(settings | {"patch_size": 28}))
+    docs = [document(person, text, images=1, shots=shots) for text in ("Who is it?", "Where?") for person in (1, 2)]
+    with pytest.raises(SystemExit):
+        ask(made(base, batch_size=4), docs)
+    assert "features of it; give the processor this model's patch_size" in capsys.readouterr().err
