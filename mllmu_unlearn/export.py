@@ -77,6 +77,8 @@ def link(adapter: Path | str, out: Path | str, base: str | None = None, declared
 def _open(adapter: Path | str, base: str | None) -> tuple[AdapterFolder, str, str | None]:
     """(adapter, base model, its revision)."""
     read = read_adapter(adapter)
+    if read.record and read.kind != "prompt":
+        card.require_record(read.record, read.path / MARK)
     if read.kind == "prompt":
         raise UserError(
             f"'{adapter}' is a system prompt: there are no weights to merge or link; in lmms-eval pass it to "

@@ -29,7 +29,7 @@ def check_base(adapter: "AdapterFolder", pretrained: str, revision: str | None =
     if declared:
         logger.warning(f"adapter '{adapter.path}' is put into '{pretrained}' at your word (base=this), unchecked.")
         return
-    made_from = adapter.fingerprint or _fingerprint_here(adapter)
+    made_from = adapter.fingerprint or fingerprint_here(adapter.base_model, adapter.revision)
     if made_from:
         actual = weights_fingerprint(pretrained, revision)
         if actual != made_from:
@@ -59,17 +59,15 @@ def require_this(base: str | None, peft: str | None) -> bool:
     return True
 
 
-def _fingerprint_here(adapter: "AdapterFolder") -> str:
-    """Of the model that the adapter names, if its weights are on this machine; "" if not. Asks no hub."""
+def fingerprint_here(name: str, revision: str | None = None) -> str:
+    """Of a model's weights if they are on this machine, in a folder or the hub's cache; else "". Asks no hub."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    name = adapter.base_model
     try:
         if name and Path(name).is_dir():
             return weights_fingerprint(name)
-        patterns = list(MODEL_FILES)
-        found = snapshot_download(name, revision=adapter.revision, allow_patterns=patterns, local_files_only=True)
+        found = snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES), local_files_only=True)
         return weights_fingerprint(found)
     except (HFValidationError, LocalEntryNotFoundError, OSError, ValueError, UserError):
         return ""  # not here, or not whole: then names are compared, which is said
