@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from mllmu_tasks import __version__
+from mllmu_tasks import __version__, strict_yaml
 from mllmu_tasks.benchmark import (
     DEFAULT_RATIO,
     FULL_CONFIG,
@@ -28,11 +28,11 @@ from mllmu_tasks.benchmark import (
     group_name,
     retain_config,
 )
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import LONGEST_VALUE, UserError, one_line
 from mllmu_tasks.models.adapter import read_record
 from mllmu_tasks.models.fingerprint import ADAPTER_FILES, local_folder
 from mllmu_tasks.source import Source, open_source
-from mllmu_tasks.strict_yaml import load, read_text
+from mllmu_tasks.user_files import read_text
 
 MARK = "request.yaml"
 FORGET, RETAIN = forget_config(DEFAULT_RATIO), retain_config(DEFAULT_RATIO)
@@ -69,8 +69,9 @@ def divided(source: Source, ids: Iterable[str]) -> tuple[tuple[str, ...], tuple[
     everyone, named = [person.id for person in source.people(FULL_CONFIG)], set(ids)
     unknown = sorted(named - set(everyone))
     if unknown:
+        few = ", ".join(one_line(i, LONGEST_VALUE) for i in unknown[:5])
         raise UserError(
-            f"no such people in {FULL_CONFIG} of {source.name}: {', '.join(unknown[:5])}"
+            f"no such people in {FULL_CONFIG} of {source.name}: {few}"
             f"{' and more' if len(unknown) > 5 else ''};{_near(unknown[0], everyone)}"
         )
     if len(named) == len(everyone):
@@ -204,7 +205,7 @@ def _equal(folder: Path, record: Mapping[str, Any]) -> bool:
     """Whether the folder was made for the same request from the same data, and nothing in it was changed since."""
     if not is_request(str(folder)):
         return False
-    before = load(read_text(folder / MARK, f"'{folder / MARK}'"), f"'{folder / MARK}'")
+    before = strict_yaml.read(folder / MARK, f"'{folder / MARK}'")
     same = isinstance(before, dict) and all(before.get(key) == value for key, value in record.items())
     return same and before.get("files") == hashes(folder)
 

@@ -4,14 +4,14 @@ A wrong structure raises UserError that names config, person and question; a que
 carries its `defect` and is counted later. Nothing is guessed: an answer that fits no option has no letter.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from sys import intern
 from typing import Any
 
+from mllmu_tasks import strict_json
 from mllmu_tasks.benchmark import Modality, Task
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, shown
 from mllmu_tasks.people import Person, Question
 
 QUESTION_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")
@@ -59,7 +59,7 @@ def person_id(config: str, position: int, value: object) -> str:
         return value.strip()
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise UserError(f"{config}, row {position}: the ID is {value!r}, not a text.")
+    raise UserError(f"{config}, row {position}: the ID is {shown(value)}, not a text.")
 
 
 def _classification(where: str, stored: object, oddities: list) -> Iterator[Question]:
@@ -175,7 +175,7 @@ def _text(where: str, name: str, value: object) -> str:
 
 def _json_object(text: str) -> dict | None:
     try:
-        value = json.loads(text)
+        value = strict_json.loads(text)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

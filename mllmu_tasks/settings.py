@@ -6,14 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllmu_tasks.benchmark import Task
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, quoted
 
 DEFAULT_DATA = "MLLMMU/MLLMU-Bench"
+MOST_DIGITS = 18  # of a number in the environment
 
 
 def cache_folder() -> Path:
-    """Where this package keeps what it can rebuild: MLLMU_CACHE, default ~/.cache/mllmu."""
-    return Path(os.environ.get("MLLMU_CACHE") or Path.home() / ".cache" / "mllmu")
+    """Where this package keeps what it can rebuild: MLLMU_CACHE, default ~/.cache/mllmu.
+
+    Raises UserError where there is no home, as for a user number that the machine does not know.
+    """
+    named = os.environ.get("MLLMU_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "mllmu"
+    except RuntimeError as error:
+        raise UserError("this user has no home folder; set HOME, or MLLMU_CACHE to a folder of your own.") from error
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,8 @@ class Settings:
 
 
 def _whole(name: str, text: str) -> int:
-    if not text.isdecimal():
-        raise UserError(f"{name}='{text}' is not a whole number of 0 or more.")
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
+        raise UserError(f"{name}={quoted(text)} is not a whole number of 0 or more, with at most {MOST_DIGITS} digits.")
     return int(text)
 
 
@@ -58,7 +68,7 @@ def _shots(text: str) -> tuple[int, int]:
         return (0, 0)
     if len(counts) != 2:
         raise UserError(
-            f"MLLMU_SHOTS='{text}' needs two counts, <people for classification>,<people for cloze>, "
+            f"MLLMU_SHOTS={quoted(text)} needs two counts, <people for classification>,<people for cloze>, "
             "for example 1,2; a single 0 means zero-shot everywhere."
         )
     return (counts[0], counts[1])

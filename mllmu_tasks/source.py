@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 import re
 import threading
 from collections import Counter
@@ -13,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from mllmu_tasks import strict_json
 from mllmu_tasks.benchmark import FULL_CONFIG
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, shown
 from mllmu_tasks.images import ImageStore
 from mllmu_tasks.people import Defect, Person, TrainingRow, sharing
 from mllmu_tasks.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person, person_id
@@ -170,7 +170,7 @@ class Source:
     def _training_row(self, config: str, position: int, row: dict) -> TrainingRow:
         where = f"{config} of data '{self.name}', row {position}"
         try:
-            entries = json.loads(row["metadata"])
+            entries = strict_json.loads(row["metadata"])
             pairs = tuple(tuple(_training_text(where, n, e, name) for name in PAIR) for n, e in enumerate(entries))
         except (TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{where}: metadata is no JSON list of questions and answers ({error}).") from error
@@ -232,7 +232,7 @@ def _training_text(where: str, number: int, entry: dict, name: str) -> str:
     """A question or an answer of metadata; null and absent are empty (such pairs are left out and counted)."""
     value = entry.get(name)
     if value is not None and not isinstance(value, str):
-        raise UserError(f"{where}, pair {number}: {name} is {value!r}, not a text; put it in quotes in metadata.")
+        raise UserError(f"{where}, pair {number}: {name} is {shown(value)}, not a text; put it in quotes in metadata.")
     return value or ""
 
 

@@ -7,10 +7,10 @@ from transformers import TrainingArguments
 from transformers.integrations import INTEGRATION_TO_CALLBACK
 
 from mllmu_tasks.benchmark import RATIOS
-from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.request import id_list
 from mllmu_tasks.settings import Settings
-from mllmu_unlearn import methods
+from mllmu_unlearn import methods, optimizer, training_flags
 from mllmu_unlearn.adapters import Lora
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.methods._supervised import WEIGHTS, Supervised
@@ -105,17 +105,8 @@ class _TrainConfig(Options, TrainingArguments):
         )
         if self.max_grad_norm is None:
             self.max_grad_norm = 0.0 if official else 1.0
-        for name in (
-            "push_to_hub",
-            "do_eval",
-            "do_predict",
-            "load_best_model_at_end",
-            "auto_find_batch_size",
-        ):
-            if getattr(self, name):
-                raise UserError(f"--{name} has no place here; evaluate with lmms-eval, upload with `mllmu push`.")
-        if self.gradient_checkpointing is not None and "activation_checkpointing" in self.__dataclass_fields__:
-            self.activation_checkpointing, self.gradient_checkpointing = self.gradient_checkpointing, None
+        training_flags.check(self)
+        self._rename_checkpointing()
         if self.train_sampling_strategy is None:
             self.train_sampling_strategy = "random" if official else "group_by_length"
         check_numbers(self)
@@ -125,10 +116,23 @@ class _TrainConfig(Options, TrainingArguments):
         try:
             with self.for_any_machine():
                 super().__post_init__()
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, RecursionError) as error:
             raise UserError(f"{str(error).strip().splitlines()[0]}") from error
+        check_numbers(self)  # once more: what came as JSON is read now
         for tracker in self.report_to:
             self._one_of("report_to", tracker, tuple(INTEGRATION_TO_CALLBACK))
+        training_flags.check_together(self)
+        optimizer.check(self)
+        if self.fp16 and self.device.type == "cpu" and not self.dry_run:
+            raise UserError("--fp16 does nothing without a GPU; use --bf16 or --dtype.")
+
+    def _rename_checkpointing(self) -> None:
+        """Transformers 5.24 calls gradient checkpointing by another name and warns of the old one."""
+        for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
+            new = old.replace("gradient", "activation")
+            if getattr(self, old) is not None and new in self.__dataclass_fields__:
+                setattr(self, new, getattr(self, old))
+                setattr(self, old, None)
 
     def _resume(self) -> None:
         """`--resume_from_checkpoint` alone, true and false are words; else it is a folder."""
@@ -150,7 +154,7 @@ class _TrainConfig(Options, TrainingArguments):
 
     def _one_of(self, name: str, value: Any, known: tuple) -> None:
         if value not in known:
-            raise UserError(f"{name} '{value}' is unknown.{did_you_mean(str(value), known)}")
+            raise UserError(f"{name} {quoted(value)} is unknown.{did_you_mean(str(value), known)}")
 
 
 @dataclass

@@ -19,6 +19,7 @@ from mllmu_tasks.models.loading import load_processor, open_model, require_model
 from mllmu_tasks.models.weight_files import PICKLES, require_finite_model
 from mllmu_unlearn import card
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, whole_folder
+from mllmu_unlearn.only_writer import only_writer
 
 LINKABLE = ("lora", "ia3")
 
@@ -30,7 +31,11 @@ def merge(adapter: Path | str, out: Path | str, base: str | None = None, declare
     that mllmu did not write, whose merged model has no card. declared: it is the adapter's, whatever the adapter notes.
     Raises UserError for a folder that is no adapter or whose base model is not the one it was made from.
     """
-    out = Path(out)
+    with only_writer(Path(out)):
+        return _merge(adapter, Path(out), base, declared)
+
+
+def _merge(adapter: Path | str, out: Path, base: str | None, declared: bool) -> Path:
     read, base, revision = _open(adapter, base)
     record = {**read.record, "kind": "full"} if read.record else {}
     _check_output(out, read, base, record)
@@ -53,7 +58,11 @@ def link(adapter: Path | str, out: Path | str, base: str | None = None, declared
     The base model has to stay where it is. base, declared: as in `merge`. Raises UserError as `merge` does, and for
     adapters that Transformers does not apply by itself or that mllmu did not write.
     """
-    out = Path(out)
+    with only_writer(Path(out)):
+        return _link(adapter, Path(out), base, declared)
+
+
+def _link(adapter: Path | str, out: Path, base: str | None, declared: bool) -> Path:
     read, base, revision = _open(adapter, base)
     if not read.record:
         raise UserError(f"'{adapter}' has no {MARK} of ours, so links to it would apply it unnamed; use --merge.")

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mllmu_tasks import strict_yaml
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn.only_writer import only_writer
 
 MARK = "unlearning.yaml"
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
@@ -54,9 +54,9 @@ def check_replacing(folder: Path, record: Mapping[str, Any], remedy: str) -> boo
     if not (folder / MARK).is_file():
         return False
     try:
-        before = yaml.safe_load((folder / MARK).read_text(encoding="utf-8"))
+        before = strict_yaml.read(folder / MARK, MARK)
         same = identifies(before) == identifies(record)
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
+    except (UserError, AttributeError, TypeError, KeyError):
         before, same = {}, False
     if not same:
         what = f"{before['method']}, {_people(before)}" if before else f"an {MARK} that is not ours"
@@ -104,19 +104,19 @@ def whole_folder(folder: Path, write: bool = True) -> Iterator[Path]:
     """A folder to write into; it takes the place of `folder` when the block ends without an exception.
 
     The old folder stays until then; an exception or a kill leaves it untouched. write: False on the processes
-    that only take part in gathering weights.
+    that only take part in gathering weights. Raises UserError while another process writes it.
     """
     stage = folder.with_name(f".{folder.name}.staging")
-    if write:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    if not write:
+        yield stage
+        return
+    with only_writer(folder):
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
-    try:
-        yield stage
-        if write:
+        try:
+            yield stage
             _swap(stage, folder)
-    finally:
-        if write:
+        finally:
             shutil.rmtree(stage, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, HfApi, eval_result_entr
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
+from mllmu_tasks import strict_json
 from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import read_adapter, read_record
@@ -21,6 +22,7 @@ from mllmu_tasks.results.comparable import differences
 from mllmu_tasks.results.runs import Run, load_runs
 from mllmu_tasks.results.table import Cell, cells, render
 from mllmu_tasks.settings import DEFAULT_DATA
+from mllmu_tasks.user_files import read_text
 from mllmu_unlearn import card
 from mllmu_unlearn.folders import MARK
 
@@ -114,7 +116,7 @@ def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_m
             (stage / file.name).symlink_to(file.resolve())
     config = adapter / "adapter_config.json"
     if config.is_file():
-        content = json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
+        content = strict_json.loads(read_text(config, f"'{config}'")) | {"base_model_name_or_path": base}
         if renamed:
             content["revision"] = None
         (stage / config.name).write_text(json.dumps(content, indent=2), encoding="utf-8")

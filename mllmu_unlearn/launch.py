@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from mllmu_tasks import strict_yaml
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.strict_yaml import load, read_text
 
 LAUNCHED = "LOCAL_RANK"
 """Set in every process that a launcher started."""
@@ -51,7 +51,7 @@ def shards(config: str) -> bool:
 
 def _content(config: str) -> dict:
     source = f"--accelerate_config '{config}'"
-    content = load(read_text(file_of(config), source), source)
+    content = strict_yaml.read(file_of(config), source)
     if not isinstance(content, dict):
         raise UserError(f"{source} is no launch file: it holds no `key: value` lines.")
     return content
@@ -78,7 +78,10 @@ def has_deepspeed() -> bool:
 def launch(
     config: str | None, processes: int | None, name: str, arguments: Sequence[str], *, dry_run: bool = False
 ) -> None:
-    """Become the launcher, if one is asked for and this process was not started by it. A dry run plans alone."""
+    """Become what runs the launcher, if one is asked for and did not start this process. A dry run plans alone.
+
+    The process stays, to end the launcher and what it started with itself, but holds nothing of this one, no GPU either.
+    """
     if config is None:
         if processes is not None:
             raise UserError("--num_processes needs --accelerate_config.")
@@ -86,4 +89,4 @@ def launch(
     if LAUNCHED not in os.environ and not dry_run:
         line = command(config, processes, name, arguments)
         sys.stdout.flush()
-        os.execv(line[0], line)
+        os.execv(sys.executable, [sys.executable, "-m", "mllmu_unlearn.processes", *line])

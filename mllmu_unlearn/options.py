@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from netrc import NetrcParseError, netrc
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from transformers.integrations import get_available_reporting_integrations
@@ -13,12 +15,29 @@ from transformers.utils import is_torch_bf16_gpu_available, is_torch_tf32_availa
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import launch, quantized
 
-OF_THE_MACHINE = ("bf16", "bf16_full_eval", "tf32")
+WANDB = "https://api.wandb.ai"
+OF_THE_MACHINE = ("bf16", "tf32")
+OF_MANY = ("ddp_backend",)
+WITHOUT = ("tf32", "ddp_backend")
+"""Flags whose absence is None."""
 
 
 def option(default: Any, help: str) -> Any:
     """A field of a config, with the text of its flag."""
     return field(default=default, metadata={"help": help})
+
+
+def wandb_is_ready() -> bool:
+    """Whether Weights & Biases will not ask for a key, which it does after the model is loaded."""
+    if os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
+        return True
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or WANDB).hostname or ""
+    try:
+        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, NetrcParseError):
+        return False
 
 
 @dataclass
@@ -54,6 +73,7 @@ class Options:
     def not_here(self) -> list[str]:
         """What a dry run takes for granted and this machine lacks."""
         lacks = [] if is_torch_bf16_gpu_available() or self.use_cpu or not self.bf16 else ["bf16"]
+        lacks += [] if self.device.type != "cpu" or not self.fp16 else ["GPU for fp16"]
         lacks += [] if is_torch_tf32_available() or not self.tf32 else ["tf32"]
         if self.plans_a_launch:
             count = self.processes
@@ -70,10 +90,14 @@ class Options:
 
     @contextmanager
     def for_any_machine(self) -> Iterator[None]:
-        """On a dry run, flags inside that Transformers would refuse here but not on the machine that will train."""
-        aside = {name: getattr(self, name) for name in OF_THE_MACHINE} if self.dry_run else {}
+        """Flags inside that Transformers would refuse here: on a dry run those of the machine that will train, and how
+        processes talk to each other in the one that only starts them.
+        """
+        names = OF_THE_MACHINE if self.dry_run else ()
+        names += OF_MANY if self.accelerate_config and launch.LAUNCHED not in os.environ else ()
+        aside = {name: getattr(self, name) for name in names}
         for name in aside:
-            setattr(self, name, None if name == "tf32" else False)
+            setattr(self, name, None if name in WITHOUT else False)
         yield
         for name, value in aside.items():
             setattr(self, name, value)
@@ -83,12 +107,18 @@ class Options:
         for name in self.report_to:
             if name != "flyte" and name not in get_available_reporting_integrations():  # it has no check for flyte
                 raise UserError(f"--report_to {name} needs its package, which is not installed here.")
+        if "wandb" in self.report_to and not wandb_is_ready():
+            raise UserError(
+                "--report_to wandb needs a key: set WANDB_API_KEY, or WANDB_MODE=offline, or `wandb login`."
+            )
 
     def check_options(self) -> None:
         """Raises UserError for what cannot work."""
         quantized.check(self)
         if self.bf16 and self.fp16:
             raise UserError("give --bf16 or --fp16, not both.")
+        if self.ddp_backend and not self.accelerate_config and launch.LAUNCHED not in os.environ:
+            raise UserError("--ddp_backend is for several processes; add --accelerate_config ddp, or leave it out.")
         for side in self.bounds:
             if side not in self.chosen.sides:
                 raise UserError(

@@ -1,7 +1,6 @@
 """Command line and YAML -> a config dataclass: YAML first, flags override, nothing unknown passes."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
@@ -9,11 +8,14 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
-from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.strict_yaml import load, read_text
+from mllmu_tasks import strict_json, strict_yaml
+from mllmu_tasks.errors import LONGEST_VALUE, UserError, did_you_mean, one_line, quoted, shown
 from mllmu_unlearn import methods
+from mllmu_unlearn.training_flags import REFUSED
 
 T = TypeVar("T")
+LONGEST_PARSED = 300
+"""Characters of the parser's messages, which repeat what they were given."""
 IDS = "forget_ids"
 PEOPLE = (IDS, "forget_ratio")
 """Two ways to name the same thing: one on the command line takes the place of the other in a file."""
@@ -29,7 +31,7 @@ _UNSET = _Unset()
 
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}.")
+        raise UserError(f"{one_line(message, LONGEST_PARSED).rstrip('.')}.")
 
 
 def parse(cls: type[T], argv: Sequence[str]) -> T:
@@ -51,16 +53,16 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
         raise SystemExit(0)
     names = {action.dest for action in parser._actions}
     for key in values:
-        _known(key, names, method, f"'{key}' in {file}")
+        _known(key, names, method, f"{quoted(key)} in {file}")
     structured = {k: v for k, v in values.items() if isinstance(v, list | dict) and _takes(types, k, type(v))}
     scalars = [t for k, v in values.items() if k not in structured and v is not None for t in _flag(k, v, file)]
     parser.set_defaults(**dict.fromkeys(names, _UNSET))
     space, rest = parser.parse_known_args(_bare(parser, [*scalars, *tokens]))
     for token in rest:
         if not token.startswith("--"):
-            raise UserError(f"'{token}' is no flag; flags begin with --.")
+            raise UserError(f"{quoted(token)} is no flag; flags begin with --.")
         name = token.removeprefix("--").partition("=")[0]
-        _known(name, names, method, token)
+        _known(name, names, method, one_line(token, LONGEST_VALUE))
     given = structured | {k: v for k, v in vars(space).items() if v is not _UNSET}
     if method:
         mine = {k: given.pop(k) for k in methods.get(method).hyper_parameters() if k in given}
@@ -70,12 +72,13 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
 
 
 def _help(parser: HfArgumentParser, types: Sequence[type]) -> str:
-    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill six hundred lines."""
+    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill hundreds of lines."""
     theirs = {f.name for f in dataclasses.fields(TrainingArguments)}
     # What our classes declare again is ours: it has another default or meaning here.
     ours = {name for cls in types for base in cls.__mro__ for name in _declared(base)}
     groups = {True: [], False: []}
-    for action in sorted(parser._actions, key=lambda action: action.dest in theirs):
+    shown = [action for action in parser._actions if action.dest not in REFUSED]
+    for action in sorted(shown, key=lambda action: action.dest in theirs):
         groups[action.dest in ours or action.dest not in theirs].append(action)
     formatter = parser._get_formatter()
     for title, mine in (("flags", True), ("flags of transformers.TrainingArguments", False)):
@@ -93,8 +96,8 @@ def _declared(cls: type) -> set[str]:
 def json_object(value: dict | str | None) -> dict[str, Any]:
     """A dict, the JSON text of one, or nothing. Raises UserError for anything else."""
     try:
-        made = json.loads(value) if isinstance(value, str) else value or {}
-    except json.JSONDecodeError:
+        made = strict_json.loads(value) if isinstance(value, str) else value or {}
+    except ValueError:
         made = None
     if not isinstance(made, dict):
         raise UserError("""hyper_parameters is no JSON object such as '{"beta": 0.1}'.""")
@@ -128,7 +131,7 @@ def _take(tokens: list[str], flag: str) -> tuple[str | None, list[str]]:
 
 
 def _read(file: str) -> dict[str, Any]:
-    values = load(read_text(Path(file), f"--config {file}"), f"--config {file}") or {}
+    values = strict_yaml.read(Path(file), f"--config {file}") or {}
     if not isinstance(values, dict):
         raise UserError(f"{file} holds no `key: value` lines.")
     values = {str(key).replace("-", "_"): value for key, value in values.items()}
@@ -136,7 +139,7 @@ def _read(file: str) -> dict[str, Any]:
     wrong = [i for i in (ids if isinstance(ids, list) else [ids]) if ids is not None and not isinstance(i, str)]
     if wrong:
         raise UserError(
-            f"{IDS} in {file} holds the number {wrong[0]} (YAML reads 032 as 26): quote the ids, "
+            f"{IDS} in {file} holds the number {shown(wrong[0])} (YAML reads 032 as 26): quote the ids, "
             'for example ["009", "032"].'
         )
     return values
@@ -151,7 +154,7 @@ def _takes(types: Sequence[type], key: str, kind: type) -> bool:
 def _flag(key: str, value: Any, file: str | None) -> list[str]:
     """A YAML value as on the command line; a list has commas between there."""
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, list | dict) for v in value)):
-        raise UserError(f"'{key}' in {file} holds a {type(value).__name__}; it takes one value.")
+        raise UserError(f"{quoted(key)} in {file} holds a {type(value).__name__}; it takes one value.")
     if isinstance(value, list):
         value = ",".join(map(str, value))
     return [f"--{key}", str(value).lower() if isinstance(value, bool) else str(value)]

@@ -5,9 +5,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mllmu_tasks import strict_json
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.user_files import read_text
 from mllmu_unlearn import provenance
 from mllmu_unlearn.checkpoints import checkpoints
+from mllmu_unlearn.damage import damage
 from mllmu_unlearn.folders import remove
 
 if TYPE_CHECKING:
@@ -18,19 +21,15 @@ STAMP = "run.json"
 
 
 def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> Path | None:
-    """The checkpoint to go on from; None for a new run, which clears away what an older one left."""
+    """The checkpoint to go on from; None for a run that is to `begin`.
+
+    A damaged checkpoint is passed over for the one before it. Raises UserError if there is none at all, or if they
+    are another run's.
+    """
+    if not config.resume_from_checkpoint:
+        return None
     stamp, wanted = work / STAMP, provenance.identity(config, planned)
     found = [folder for _, folder in checkpoints(work)]
-    if not config.resume_from_checkpoint:
-        if config.should_save:
-            if found:
-                print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
-            clear(work)
-            work.mkdir(parents=True, exist_ok=True)
-            partial = stamp.with_suffix(".tmp")
-            partial.write_text(json.dumps(wanted), encoding="utf-8")
-            partial.replace(stamp)
-        return None
     if config.resume_from_checkpoint is not True:
         found = [Path(config.resume_from_checkpoint)]
         stamp = found[0].parent / STAMP
@@ -42,13 +41,36 @@ def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work:
     differ = sorted(key for key in wanted if before.get(key) != wanted[key])
     if differ:
         raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
-    return found[-1]
+    for folder in reversed(found):
+        problem = damage(folder)
+        if problem is None:
+            return folder
+        if config.resume_from_checkpoint is not True:
+            raise UserError(
+                f"'{folder}' is damaged ({problem}); leave the path out to take the newest one that is whole."
+            )
+        if config.process_index == 0:
+            print(f"mllmu: {folder} is damaged ({problem}) and is passed over.")
+    return None
+
+
+def begin(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> None:
+    """Clear away what an older run left and note whose the next checkpoints are; once nothing hinders this run."""
+    if config.should_save:
+        found = checkpoints(work)
+        if found:
+            print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
+        clear(work)
+        work.mkdir(parents=True, exist_ok=True)
+        partial = (work / STAMP).with_suffix(".tmp")
+        partial.write_text(json.dumps(provenance.identity(config, planned)), encoding="utf-8")
+        partial.replace(work / STAMP)
 
 
 def _stamped(stamp: Path) -> dict[str, Any]:
     """What the run of the checkpoints was; {} if that is not noted. Raises UserError if the note is damaged."""
     try:
-        return dict(json.loads(stamp.read_text(encoding="utf-8"))) if stamp.is_file() else {}
+        return dict(strict_json.loads(read_text(stamp, f"'{stamp}'"))) if stamp.is_file() else {}
     except (ValueError, TypeError) as error:
         raise UserError(f"'{stamp}' is damaged; leave out --resume_from_checkpoint to start anew.") from error
 

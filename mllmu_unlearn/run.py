@@ -34,8 +34,9 @@ from mllmu_unlearn.dry_run import describe
 from mllmu_unlearn.endings import Bounds, explained
 from mllmu_unlearn.finite import require_finite_weights
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
+from mllmu_unlearn.only_writer import only_writer
 from mllmu_unlearn.plan import Plan
-from mllmu_unlearn.resume import clear, resume_from
+from mllmu_unlearn.resume import begin, clear, resume_from
 from mllmu_unlearn.trainer import STATE_FILE, MethodTrainer
 
 Config = UnlearnConfig | FinetuneConfig
@@ -53,6 +54,13 @@ def finetune(config: FinetuneConfig) -> Path:
 
 def _run(config: Config) -> Path:
     out = Path(config.output_dir)
+    writes = config.process_index == 0 and not config.dry_run
+    with only_writer(out) if writes else nullcontext():
+        return _run_alone(config, out)
+
+
+def _run_alone(config: Config, out: Path) -> Path:
+    """While no other process writes `out`."""
     if config.process_index == 0:
         check_output(out, sources(config))
     adapters.refuse_adapter_folder(config.model_name_or_path)
@@ -141,6 +149,8 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     arguments = copy.copy(config)
     arguments.output_dir = str(work)
     del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
+    if resume is None:
+        begin(config, planned, work)
     bounds = Bounds(config.bounds)
     trainer = MethodTrainer(
         model=model,

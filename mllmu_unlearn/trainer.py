@@ -220,8 +220,7 @@ class MethodTrainer(Trainer):
         trains = {name: p.requires_grad for name, p in model.named_parameters()}
         if isinstance(model, PreTrainedModel) and not self.is_fsdp_enabled:
             # The file has the names of the hub's format; Trainer's own load_state_dict would find none of them.
-            saved = open_model(folder, f"checkpoint '{folder}'", type(model), dtype=model.dtype)
-            model.load_state_dict(saved.state_dict())
+            model.load_state_dict(open_model(folder, f"'{folder}'", type(model), dtype=model.dtype).state_dict())
         else:
             super()._load_from_checkpoint(folder, model)
         for name, parameter in model.named_parameters():
@@ -246,6 +245,5 @@ class _Hooks(TrainerCallback):
     def on_optimizer_step(self, args, state, control, **kwargs) -> None:
         trainer, terms = self.trainer, self.trainer.step_terms
         trainer.step_terms = {}
-        for name in terms:
-            trainer.logged_steps[name] = trainer.logged_steps.get(name, 0) + 1
+        trainer.logged_steps |= {name: trainer.logged_steps.get(name, 0) + 1 for name in terms}
         trainer.method.after_optimizer_step(lambda: trainer._over_processes(terms))

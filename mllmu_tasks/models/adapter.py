@@ -5,7 +5,6 @@ model with the same values, and the model underneath has to be the one it was ma
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -13,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks import strict_yaml
-from mllmu_tasks.errors import UserError
+from mllmu_tasks import strict_json, strict_yaml
+from mllmu_tasks.errors import UserError, quoted
 from mllmu_tasks.models.fingerprint import ADAPTER_FILES, local_folder, weights_fingerprint
 from mllmu_tasks.models.made_from import check_base
 from mllmu_tasks.models.old_names import as_named_now
 from mllmu_tasks.models.weight_files import PICKLES, is_finite, require_safetensors, tensors
+from mllmu_tasks.user_files import read_text
 
 __all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "read_record", "weights_fingerprint"]
 
@@ -67,7 +67,7 @@ def read_adapter(path: str | Path) -> AdapterFolder:
     record = read_record(folder)
     kind = record.get("kind")
     if kind is not None and kind not in KINDS:
-        raise UserError(f"'{folder / RECORD}' is of kind '{kind}'; known: {', '.join(KINDS)}.")
+        raise UserError(f"'{folder / RECORD}' is of kind {quoted(kind)}; known: {', '.join(KINDS)}.")
     if kind == "full" or (kind is None and not (folder / CONFIG).is_file() and (folder / "config.json").is_file()):
         raise UserError(f"'{path}' is a full model, not an adapter; pass it as pretrained={path}.")
     if kind == "prompt":
@@ -152,7 +152,7 @@ def read_record(folder: Path) -> dict:
     file = folder / RECORD
     if not file.is_file():
         return {}
-    record = strict_yaml.load(strict_yaml.read_text(file, f"'{file}'"), f"'{file}'")
+    record = strict_yaml.read(file, f"'{file}'")
     if not isinstance(record, dict) or not isinstance(record.get("base_model") or {}, dict):
         raise UserError(f"'{file}' is not what `mllmu unlearn` writes: it holds no mapping, or base_model is none.")
     return record
@@ -161,9 +161,7 @@ def read_record(folder: Path) -> dict:
 def _peft_config(folder: Path) -> dict:
     file = folder / CONFIG
     try:
-        config = json.loads(strict_yaml.read_text(file, f"'{file}'"))
-    except RecursionError as error:
-        raise UserError(f"'{file}' is nested too deeply to be a configuration of PEFT.") from error
+        config = strict_json.loads(read_text(file, f"'{file}'"))
     except ValueError as error:
         raise UserError(f"'{file}' is no JSON ({str(error)[:120]}).") from error
     if not isinstance(config, dict):
@@ -173,7 +171,7 @@ def _peft_config(folder: Path) -> dict:
 
 def _same_kind(recorded: str | None, of_peft: str, folder: Path) -> str:
     if of_peft not in ("lora", "ia3", "shira"):
-        raise UserError(f"adapter '{folder}' is of PEFT type '{of_peft}'; known: lora, ia3, shira.")
+        raise UserError(f"adapter '{folder}' is of PEFT type {quoted(of_peft)}; known: lora, ia3, shira.")
     if recorded not in (None, of_peft):
         raise UserError(f"'{folder}': {RECORD} says kind {recorded}, {CONFIG} says {of_peft}.")
     return of_peft

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.errors import LONGEST_VALUE, UserError, did_you_mean, one_line, quoted
 from mllmu_tasks.models.loading import DTYPES
 from mllmu_tasks.models.rendering import STYLES
 from mllmu_tasks.models.scheduling import AUTO
@@ -18,20 +18,24 @@ ARGUMENTS = (
 def check_arguments(pretrained: str, dtype: str, style: str, batch_size: int | str, unknown: Mapping[str, Any]) -> None:
     """Raises UserError for what cannot be."""
     for name in unknown:
-        raise UserError(f"mllmu_hf has no argument '{name}'.{did_you_mean(name, ARGUMENTS)}")
+        raise UserError(f"mllmu_hf has no argument {quoted(name)}.{did_you_mean(name, ARGUMENTS)}")
     if not pretrained:
         raise UserError("mllmu_hf needs pretrained=<folder or hub id> in --model_args.")
     for name, value, known in (("dtype", dtype, DTYPES), ("prompt_style", style, STYLES)):
         if value not in known:
-            raise UserError(f"{name}={value} is not known.{did_you_mean(str(value), known)}")
-    if batch_size != AUTO and (not str(batch_size).isdecimal() or int(batch_size) < 1):
-        raise UserError(f"--batch_size {batch_size} is neither a whole number of 1 or more nor {AUTO}.")
+            raise UserError(
+                f"{name}={one_line(str(value), LONGEST_VALUE)} is not known.{did_you_mean(str(value), known)}"
+            )
+    if batch_size != AUTO and not (str(batch_size)[:10].isdecimal() and 1 <= int(str(batch_size)[:10]) < 10**9):
+        raise UserError(
+            f"--batch_size {one_line(str(batch_size), LONGEST_VALUE)} is neither a whole number of 1 or more nor {AUTO}."
+        )
 
 
 def truth(name: str, value: bool | str) -> bool:
     """Of an argument that comes as text."""
     if str(value).lower() not in ("true", "false"):
-        raise UserError(f"{name}={value} is neither true nor false.")
+        raise UserError(f"{name}={one_line(str(value), LONGEST_VALUE)} is neither true nor false.")
     return str(value).lower() == "true"
 
 
@@ -39,5 +43,5 @@ def gib(name: str, value: float | str) -> int:
     """Bytes of so many GiB."""
     try:
         return int(float(value) * GIB)
-    except ValueError as error:
-        raise UserError(f"{name}={value} is not a number of GiB.") from error
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{name}={one_line(str(value), LONGEST_VALUE)} is not a number of GiB.") from error

@@ -2,16 +2,17 @@
 
 import functools
 import hashlib
-import json
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from mllmu_tasks import strict_json
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.weight_files import files_of_model
 
 SAMPLES = 16
+LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 SAMPLE_BYTES = 64
 
 
@@ -41,7 +42,7 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
         try:
             with file.open("rb") as content:
                 parts.update(_tensors(content))
-        except (OSError, ValueError, KeyError, struct.error) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"'{file}' is no complete safetensors file ({error}); fetch it again.") from error
     digest = hashlib.sha256()
     for name in sorted(parts):
@@ -52,7 +53,9 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
 def _tensors(content: BinaryIO) -> dict[str, bytes]:
     """Tensor name -> description and samples, out of one file. Raises ValueError, KeyError, struct.error."""
     size = struct.unpack("<Q", content.read(8))[0]
-    header = json.loads(content.read(size))
+    if size > LONGEST_HEADER:
+        raise ValueError(f"its header would have {size:,} bytes")
+    header = strict_json.loads(content.read(size))
     header.pop("__metadata__", None)
     found = {}
     for name, tensor in header.items():

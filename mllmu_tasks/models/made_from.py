@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, quoted
 from mllmu_tasks.models.fingerprint import MODEL_FILES, weights_fingerprint
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def check_base(adapter: "AdapterFolder", pretrained: str, revision: str | None =
         actual = weights_fingerprint(pretrained, revision)
         if actual != made_from:
             raise UserError(
-                f"adapter '{adapter.path}' was made from '{adapter.base_model}' (weights {made_from[:8]}), "
+                f"adapter '{adapter.path}' was made from {quoted(adapter.base_model)} (weights {made_from[:8]}), "
                 f"and '{pretrained}' has other weights ({actual[:8]}); {REMEDY}."
             )
     elif adapter.base_model and not _names(adapter.base_model) & _names(pretrained):
         raise UserError(
-            f"adapter '{adapter.path}' names the base model '{adapter.base_model}', which is not on this machine, "
+            f"adapter '{adapter.path}' names the base model {quoted(adapter.base_model)}, which is not on this machine, "
             f"and not '{pretrained}'; {REMEDY}."
         )
     else:
@@ -52,7 +52,7 @@ def require_this(base: str | None, peft: str | None) -> bool:
         return False
     if base != THIS:
         raise UserError(
-            f"base={base} is not known; base={THIS} says that the adapter belongs to the model in pretrained=."
+            f"base={quoted(base)} is not known; base={THIS} says that the adapter belongs to the model in pretrained=."
         )
     if not peft:
         raise UserError(f"base={THIS} says whose adapter it is, and there is none; add peft=, or leave base= out.")

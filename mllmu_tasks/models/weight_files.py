@@ -3,14 +3,15 @@
 Evaluation, training, export and upload ask here, so that each of them refuses the same file in the same words.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks import strict_json
+from mllmu_tasks.errors import UserError, quoted
+from mllmu_tasks.user_files import read_text
 
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
@@ -88,15 +89,13 @@ def files_of_model(folder: Path, name: str) -> list[Path]:
     if not (folder / INDEX).is_file():
         raise UserError(f"model '{name}' has no {WHOLE} and no {INDEX}; only safetensors are opened.")
     try:
-        listed = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        listed = strict_json.loads(read_text(folder / INDEX, f"'{folder / INDEX}'"))["weight_map"]
         shards = sorted(set(listed.values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"'{folder / INDEX}' is no index of shards; fetch it again.") from error
-    except OSError as error:
-        raise UserError(f"'{folder / INDEX}' cannot be read ({error.strerror}).") from error
     for shard in shards:
         if not isinstance(shard, str) or Path(shard).name != shard:
-            raise UserError(f"'{folder / INDEX}' names '{str(shard)[:80]}', which lies elsewhere; fetch it again.")
+            raise UserError(f"'{folder / INDEX}' names {quoted(shard)}, which lies elsewhere; fetch it again.")
     if not shards:
         raise UserError(f"'{folder / INDEX}' names no files; fetch it again.")
     return [folder / shard for shard in shards]

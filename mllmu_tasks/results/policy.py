@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mllmu_tasks import strict_yaml
 from mllmu_tasks.benchmark import RATIOS, Modality, Split, Task
-from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.errors import UserError, did_you_mean, quoted, shown
 from mllmu_tasks.results.rules import RULE_METRICS, Bound, Rule, checked
+from mllmu_tasks.user_files import read_text
 
 FORMAT = 1
 KEYS = ("format", "level", "least_answered", "ratio", "rules")
@@ -37,14 +38,14 @@ def load_policy(path: Path | None) -> Policy:
     """The policy of a file, or the default one. Raises UserError."""
     if path is None:
         return parse_policy(default_text(), "default policy")
-    return parse_policy(strict_yaml.read_text(path, f"the policy '{path}'"), str(path))
+    return parse_policy(read_text(path, f"the policy '{path}'"), str(path))
 
 
 def parse_policy(text: str, source: str) -> Policy:
     """Raises UserError for anything that is not understood, naming the place."""
     data = _mapping(strict_yaml.load(text, source), KEYS, source)
     if data.get("format", FORMAT) != FORMAT:
-        raise UserError(f"{source}: format {data['format']} is not known; this version reads format {FORMAT}.")
+        raise UserError(f"{source}: format {shown(data['format'])} is not known; this version reads format {FORMAT}.")
     given = data.get("rules")
     if not isinstance(given, list) or not given:
         raise UserError(f"{source}: 'rules' must be a list with at least one rule.")
@@ -84,7 +85,7 @@ def _rules(raw: object, ratio: int | None, where: str) -> Iterator[Rule]:
         return
     metric = _text(raw.get("metric", "score"), "metric", where)
     if metric not in RULE_METRICS:
-        raise UserError(f"{where}: metric '{metric}' is not known.{did_you_mean(metric, RULE_METRICS)}")
+        raise UserError(f"{where}: metric {quoted(metric)} is not known.{did_you_mean(metric, RULE_METRICS)}")
     ratio = _ratio(raw["ratio"], where) if "ratio" in raw else ratio
     splits = [split for split in _choices(raw["split"], Split, where) if split is not None]
     tasks, modalities = _choices(raw.get("task"), Task, where), _choices(raw.get("modality"), Modality, where)
@@ -103,7 +104,7 @@ def _choices(value: object, kind: type[StrEnum], where: str) -> list:
         if item not in tuple(kind):
             known = (*kind, EACH)
             name = kind.__name__.lower()
-            raise UserError(f"{where}: {name} '{item}' is not known.{did_you_mean(str(item), known)}")
+            raise UserError(f"{where}: {name} {quoted(item)} is not known.{did_you_mean(str(item), known)}")
         chosen.append(kind(item))
     if not chosen:
         raise UserError(f"{where}: an empty list names nothing; leave {kind.__name__.lower()} out to pool all.")
@@ -112,33 +113,33 @@ def _choices(value: object, kind: type[StrEnum], where: str) -> list:
 
 def _mapping(value: object, known: tuple[str, ...], where: str) -> dict:
     if not isinstance(value, dict):
-        raise UserError(f"{where}: expected keys and values, not '{value}'.")
+        raise UserError(f"{where}: expected keys and values, not {quoted(value)}.")
     for key in value:
         if key not in known:
-            raise UserError(f"{where}: '{key}' is not known.{did_you_mean(str(key), known)}")
+            raise UserError(f"{where}: {quoted(key)} is not known.{did_you_mean(str(key), known)}")
     return value
 
 
 def _ratio(value: object, where: str) -> int | None:
     if value is not None and (isinstance(value, bool) or value not in RATIOS):
-        raise UserError(f"{where}: ratio '{value}' is not one of {', '.join(map(str, RATIOS))}.")
+        raise UserError(f"{where}: ratio {quoted(value)} is not one of {', '.join(map(str, RATIOS))}.")
     return value
 
 
 def _number(data: dict, key: str, default: float, most: float, where: str) -> float:
     value = data.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
-        raise UserError(f"{where}: {key} '{value}' is no number above 0 and at most {most:g}.")
+        raise UserError(f"{where}: {key} {quoted(value)} is no number above 0 and at most {most:g}.")
     return float(value)
 
 
 def _flag(value: object, where: str) -> bool:
     if not isinstance(value, bool):
-        raise UserError(f"{where}: point '{value}' is neither true nor false.")
+        raise UserError(f"{where}: point {quoted(value)} is neither true nor false.")
     return value
 
 
 def _text(value: object, key: str, where: str) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{where}: {key} '{value}' is no text.")
+        raise UserError(f"{where}: {key} {quoted(value)} is no text.")
     return value

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from mllmu_tasks.benchmark import METRICS, Leaf, Modality, Split, Task, leaves
-from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.results.contrast import Kind
 
 SIDES = ("baseline", "reference")
@@ -48,7 +48,7 @@ class Bound:
             return cls(
                 Kind.DIFFERENCE, -amount if match["sign"] == "-" else amount, _sides(match["sides"], where), text
             )
-        raise UserError(f"{where}: '{value}' is no bound; write 0.15, reference + 0.05 or 95 % of baseline.")
+        raise UserError(f"{where}: {quoted(value)} is no bound; write 0.15, reference + 0.05 or 95 % of baseline.")
 
 
 def _amount(match: re.Match) -> float:
@@ -59,7 +59,7 @@ def _sides(text: str, where: str) -> tuple[str, ...]:
     sides = tuple(text.split()[::2])
     for side in sides:
         if side not in SIDES:
-            raise UserError(f"{where}: '{side}' is no run to compare with.{did_you_mean(side, SIDES)}")
+            raise UserError(f"{where}: {quoted(side)} is no run to compare with.{did_you_mean(side, SIDES)}")
     return sides
 
 

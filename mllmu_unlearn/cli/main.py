@@ -9,6 +9,7 @@ import typer
 
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn import signals
 from mllmu_unlearn.cli import (
     baseline,
     check,
@@ -60,8 +61,11 @@ def main() -> None:
     """Run the command line. Bad input ends with one sentence on stderr and exit code 2."""
     # bitsandbytes asks a hub for a faster 4-bit kernel when it is imported, and warns that there is none
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    signals.install()
     try:
         app()
+    except SystemExit as end:
+        raise SystemExit(signals.exit_code(end.code)) from None
     except UserError as error:
         print(f"mllmu: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

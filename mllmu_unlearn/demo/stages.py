@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn import processes
+from mllmu_unlearn.last_words import exception_of, last_words
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,12 @@ class Runner:
         log = self.log(stage)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
-            process = subprocess.Popen(
+            process = processes.start(
                 stage.command,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **self._place(stage), **stage.environment},
-                start_new_session=True,  # Ctrl-C reaches us first; we end the children in order
             )
         self.running[stage.name] = (process, time.monotonic())
         self.display.start(stage, log)
@@ -149,12 +148,14 @@ class Runner:
             self.display.finish(stage, seconds, reused=False)
 
     def _check(self, stage: Stage, code: int) -> None:
+        log = self.log(stage)
         if code != 0:
-            raise UserError(f"stage '{stage.name}' failed (exit code {code}): {self._last_words(stage)}")
+            raise UserError(f"stage '{stage.name}' failed (exit code {code}): {last_words(log)} (log: {log})")
         try:
             stage.check()
         except UserError as error:
-            raise UserError(f"stage '{stage.name}' left no result: {error} See {self.log(stage)}") from error
+            why = exception_of(log) or str(error)  # lmms-eval leaves with 0 behind a stack trace
+            raise UserError(f"stage '{stage.name}' left no result: {why} (log: {log})") from error
 
     def _place(self, stage: Stage) -> Mapping[str, str]:
         self.taken[stage.name] = self.free.pop()
@@ -178,22 +179,8 @@ class Runner:
             return None
         return stamp if stamp.get("key") == self._key(stage) and stage.output.exists() else None
 
-    def _last_words(self, stage: Stage) -> str:
-        lines = self.log(stage).read_text(encoding="utf-8", errors="replace").splitlines()
-        words = next((line for line in reversed(lines) if "mllmu: error:" in line), None)
-        words = words and words[words.index("mllmu: error:") :]  # a progress bar may stand on the same line
-        return f"{words or (lines[-1] if lines else 'it printed nothing')} (log: {self.log(stage)})"
-
     def _end_all(self) -> None:
-        for process, _ in self.running.values():
-            os.killpg(process.pid, signal.SIGINT)
-        deadline = time.monotonic() + GRACE_SECONDS
-        for process, _ in self.running.values():
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        processes.end([process for process, _ in self.running.values()])
         self.running.clear()
 
 

@@ -1,13 +1,13 @@
 """Other answers to the forget questions: refusals of ours, or alternates from a file."""
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mllmu_tasks.errors import UserError
-from mllmu_tasks.strict_yaml import read_text
+from mllmu_tasks import strict_json
+from mllmu_tasks.errors import UserError, quoted
+from mllmu_tasks.user_files import read_text
 from mllmu_unlearn.data import Sample
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -44,14 +44,16 @@ def alternates(forget: Sequence[Sample], file: str | None) -> list[Sample]:
     for sample in forget:
         answer = known.get((sample.person, sample.question))
         if not answer or answer == sample.answer:
-            raise UserError(f"{file} has no other answer for person {sample.person}, '{sample.question}'.")
+            raise UserError(
+                f"{file} has no other answer for person {quoted(sample.person)}, {quoted(sample.question)}."
+            )
         made.append(answered(sample, answer))
     return made
 
 
 def _pair(line: str, where: str) -> tuple[tuple[str, str], str]:
     try:
-        row = json.loads(line)
+        row = strict_json.loads(line)
         return (str(row["person"]), row["question"].strip()), row["answer"].strip()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{where}: wanted person, question and answer as JSON texts.") from error

@@ -26,8 +26,8 @@ from typing import Any
 
 import yaml
 
-from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.strict_yaml import load, read_text
+from mllmu_tasks import strict_yaml
+from mllmu_tasks.errors import UserError, did_you_mean, quoted, shown
 from mllmu_unlearn import methods
 
 KEYS = ("base", "grid", "references", "evaluate")
@@ -97,7 +97,7 @@ def read(file: Path) -> Sweep:
 
 
 def _content(file: Path, what: str) -> Any:
-    return load(read_text(file, f"{what} '{file}'"), f"{what} '{file}'")
+    return strict_yaml.read(file, f"{what} '{file}'")
 
 
 def _evaluation(given: Mapping[str, Any], file: Path) -> Evaluation:
@@ -107,7 +107,9 @@ def _evaluation(given: Mapping[str, Any], file: Path) -> Evaluation:
         given["tasks"] = ",".join(map(str, given["tasks"]))
     for key, value in given.items():
         if not isinstance(value, int | str if key == "batch_size" else str):
-            raise UserError(f"`evaluate.{key}` of '{file}' is {value!r}; it takes one text, as lmms-eval's flag does.")
+            raise UserError(
+                f"`evaluate.{key}` of '{file}' is {shown(value)}; it takes one text, as lmms-eval's flag does."
+            )
     return Evaluation(**given)
 
 
@@ -187,4 +189,4 @@ def _mapping(value: Any, file: Path, what: str) -> dict[str, Any]:
 def _only(given: Mapping[str, Any], known: Iterable[str], file: Path, where: str) -> None:
     for key in given:
         if key not in known:
-            raise UserError(f"'{where}{key}' in {file} is unknown.{did_you_mean(str(key), known)}")
+            raise UserError(f"{quoted(f'{where}{key}')} in {file} is unknown.{did_you_mean(str(key), known)}")

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
+from mllmu_tasks import strict_yaml
 from mllmu_tasks.benchmark import Leaf, Split, Task
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.statistics import Estimate, clustered_mean
@@ -32,7 +31,7 @@ def row(name: str, run: Run | None, folder: Path | None, vanilla: Run | None) ->
     """A row of a finished cell. run: its evaluation. folder: its adapter. vanilla: what it is compared with."""
     training: Mapping = {}
     if folder is not None:
-        record = yaml.safe_load((folder / MARK).read_text(encoding="utf-8"))
+        record = strict_yaml.read(folder / MARK, f"'{folder / MARK}'")
         training = record["training"] or {"trainable_parameters": 0}
     return Row(
         name,

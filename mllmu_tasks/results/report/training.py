@@ -1,13 +1,12 @@
 """What training runs left: losses over the steps, time, memory. Reads `unlearning.yaml`, or a checkpoint's log."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
+from mllmu_tasks import strict_json, strict_yaml
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.user_files import read_text
 
 RECORD = "unlearning.yaml"
 STATE = "trainer_state.json"
@@ -61,12 +60,12 @@ def _read(folder: Path) -> Training | None:
 def _finished(folder: Path) -> Training:
     file = folder / RECORD
     try:
-        record = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+        record = dict(strict_yaml.read(file, f"'{file}'"))
         training = dict(record["training"])
         losses = {str(name): list(values) for name, values in (training.get("losses") or {}).items()}
         seconds, memory = training.get("seconds"), training.get("peak_memory_mib")
         numbers = {key: None if value is None else float(value) for key, value in (("s", seconds), ("m", memory))}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise UserError(f"'{file}' is no record of a training run ({error}).") from error
     if len({len(values) for values in losses.values()}) > 1:
         raise UserError(f"'{file}': the columns of 'losses' differ in length.")
@@ -77,7 +76,7 @@ def _finished(folder: Path) -> Training:
 def _columns(file: Path) -> dict[str, list]:
     """The log of a checkpoint of transformers' Trainer as columns."""
     try:
-        entries = [e for e in json.loads(file.read_text(encoding="utf-8"))["log_history"] if "loss" in e]
+        entries = [e for e in strict_json.loads(read_text(file, f"'{file}'"))["log_history"] if "loss" in e]
         names = sorted({name for entry in entries for name in entry if name.startswith("loss")})
         return {name: [entry.get(name) for entry in entries] for name in ("step", *names)} if entries else {}
     except (ValueError, KeyError, TypeError, OSError) as error:

@@ -192,7 +192,8 @@ def test_out_of_memory_says_what_to_do(capsys, folders):
 
 def test_a_processor_that_fails_names_the_question(capsys, folders):
     model = made(folders())
-    docs = [document(9, "an image that is not there: <image>")]
+    model.processor.patch_size = "fourteen"
+    docs = [document(9, "Who is it?", images=1)]
     assert f"could not prepare {TASK}, person 009, question 9" in refusal(capsys, lambda: ask(model, docs))
 
 

@@ -102,7 +102,7 @@ def test_the_models_take_the_argument(capsys, folders, named):
 def test_no_other_word_is_taken():
     assert require_this(None, "an/adapter") is False
     assert require_this("this", "an/adapter") is True
-    with pytest.raises(UserError, match="base=that is not known"):
+    with pytest.raises(UserError, match="base='that' is not known"):
         require_this("that", "an/adapter")
     with pytest.raises(UserError, match="add peft="):
         require_this("this", None)

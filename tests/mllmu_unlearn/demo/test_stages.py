@@ -63,6 +63,15 @@ def test_a_failed_stage_names_its_last_words_and_its_log(tmp_path):
         run([failing], tmp_path)
 
 
+def test_a_stage_that_leaves_with_zero_behind_a_trace_names_its_exception(tmp_path):
+    def check():
+        raise UserError("there is no results file.")
+
+    trace = "import traceback\ntry:\n    int('x')\nexcept ValueError:\n    traceback.print_exc()"
+    with pytest.raises(UserError, match=r"left no result: ValueError: invalid literal .*'x' \(log: .*a.log\)"):
+        run([stage(tmp_path, "a", f"exec({trace!r})", check=check)], tmp_path)
+
+
 def test_exit_code_zero_without_a_result_is_a_failure(tmp_path):
     def check():
         raise UserError("nothing was scored.")
