@@ -14,9 +14,9 @@ from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row, by_token, stack
-from mllmu_tasks.models.chat_template import ShownParts
 from mllmu_tasks.models.image_tokens import runs
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
+from mllmu_tasks.models.shown_parts import ShownParts
 from mllmu_unlearn.data import Sample
 from mllmu_unlearn.image_counts import RUNS
 from mllmu_unlearn.losses import IGNORED

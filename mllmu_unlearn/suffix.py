@@ -8,8 +8,8 @@ from transformers import ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row
-from mllmu_tasks.models.chat_template import ShownParts
 from mllmu_tasks.models.rendering import tokenizer_adds
+from mllmu_tasks.models.shown_parts import ShownParts
 from mllmu_unlearn.collator import as_messages, require_template
 from mllmu_unlearn.data import Sample
 

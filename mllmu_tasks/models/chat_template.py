@@ -2,12 +2,13 @@
 differ only in their last words, are filled into one rendering.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import TemplateError
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.shown_parts import ShownParts
 
 HOLE = "\x1f question \x1f"
 
@@ -40,56 +41,11 @@ class ChatTemplate:
         return self._whole(messages, where) if filled is None else filled[0] + text + filled[1]
 
     def _whole(self, messages: Sequence[dict], where: str) -> str:
-        return _rendered(self.processor, messages, where)
-
-
-class ShownParts:
-    """Whether the template shows every image and every text of a conversation, asked once for those of one build.
-
-    A model that is not shown the question cannot answer it, and on a forget set that looks like perfect unlearning.
-    """
-
-    def __init__(self, processor: Any) -> None:
-        self.processor = processor
-        self._complete: set[tuple] = set()
-
-    def require(self, messages: Sequence[dict], where: str) -> None:
-        """Raise UserError, naming `where`, if the prompt is the same without an image or with other words in a turn."""
-        build = tuple((m["role"], tuple(part["type"] for part in m["content"])) for m in messages)
-        if build in self._complete:
-            return
-        whole = _rendered(self.processor, messages, where)
-        for turn, what, changed in _changed(messages):
-            try:
-                same = _rendered(self.processor, changed, where) == whole
-            except UserError:
-                continue  # it does look at what was changed
-            if same:
-                role = messages[turn]["role"]
-                raise UserError(
-                    f"{where}: the model's chat template never shows the {what} of turn {turn + 1} ({role}); put the "
-                    "chat template of the published model in its place."
-                )
-        self._complete.add(build)
-
-
-def _rendered(processor: Any, messages: Sequence[dict], where: str) -> str:
-    try:
-        return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    except (TemplateError, TypeError, KeyError, ValueError) as error:
-        roles = ", ".join(message["role"] for message in messages)
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{where}: the model's chat template does not take these turns ({roles}): {reason}") from error
-
-
-def _changed(messages: Sequence[dict]) -> Iterator[tuple[int, str, list[dict]]]:
-    """(turn, what is changed there, the conversation) for every part: a text with other words, without an image."""
-    for turn, message in enumerate(messages):
-        content = message["content"]
-        for place, part in enumerate(content):
-            text = part["type"] == "text"
-            if text and not part["text"].strip():
-                continue
-            other = [{**part, "text": f"{HOLE}{part['text']}{HOLE}"}] if text else []
-            changed = {**message, "content": [*content[:place], *other, *content[place + 1 :]]}
-            yield turn, "text" if text else "image", [*messages[:turn], changed, *messages[turn + 1 :]]
+        try:
+            return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        except (TemplateError, TypeError, KeyError, ValueError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"{where}: the model's chat template does not take these turns ({roles}): {reason}"
+            ) from error

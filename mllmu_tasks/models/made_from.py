@@ -39,8 +39,8 @@ def check_base(adapter: "AdapterFolder", pretrained: str, revision: str | None =
             )
     elif adapter.base_model and not _names(adapter.base_model) & _names(pretrained):
         raise UserError(
-            f"adapter '{adapter.path}' names the base model {quoted(adapter.base_model)}, which is not on this machine, "
-            f"and not '{pretrained}'; {REMEDY}."
+            f"adapter '{adapter.path}' names the base model {quoted(adapter.base_model)}, which is not on this "
+            f"machine, and not '{pretrained}'; {REMEDY}."
         )
     else:
         logger.warning(f"adapter '{adapter.path}' records no weights of its base; only the model's name was compared.")
