@@ -17,6 +17,7 @@ from mllmu_tasks.models.batching import Row, by_token, stack
 from mllmu_tasks.models.chat_template import require_shown
 from mllmu_tasks.models.image_tokens import runs
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
+from mllmu_tasks.models.shown_parts import ShownParts
 from mllmu_unlearn.data import Sample
 from mllmu_unlearn.image_counts import RUNS
 from mllmu_unlearn.losses import IGNORED
@@ -38,7 +39,7 @@ class ChatEncoder:
 
     def __init__(self, processor: ProcessorMixin, stops: Iterable[int]) -> None:
         require_template(processor)
-        self.processor = processor
+        self.processor, self.shown = processor, ShownParts(processor)
         self.tokenizer = processor.tokenizer
         self.stops = frozenset(stops)
 
@@ -71,6 +72,7 @@ class ChatEncoder:
 
     def _with_last_answer(self, sample: Sample, images: Sequence[Image]) -> Row:
         messages = as_messages(sample)
+        self.shown.require(messages[:-1], f"person {sample.person}")
         prompt = self.processor.apply_chat_template(messages[:-1], add_generation_prompt=True)
         require_shown(sample.question, prompt, f"person {sample.person}")
         text = self.processor.apply_chat_template(messages)
@@ -110,7 +112,7 @@ class OfficialEncoder:
     whole_sequence = True
 
     def __init__(self, processor: ProcessorMixin, raw: bool) -> None:
-        self.processor = processor
+        self.processor, self.shown = processor, ShownParts(processor)
         self.raw = raw
 
     def __call__(self, sample: Sample, images: Sequence[Image]) -> Row:
@@ -118,6 +120,7 @@ class OfficialEncoder:
             image = f" {self.processor.image_token}" if images else ""
             text = f"USER:{image}\n{sample.question}\nASSISTANT: {sample.answer}"
         else:
+            self.shown.require(as_messages(sample)[:-1], f"person {sample.person}")
             text = self.processor.apply_chat_template(as_messages(sample)).strip()
             require_shown(sample.question, text, f"person {sample.person}")
         row = encode(self.processor, text, images)

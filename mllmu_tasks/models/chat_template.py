@@ -13,6 +13,7 @@ from jinja2 import TemplateError
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models import template_probe
+from mllmu_tasks.models.shown_parts import ShownParts
 
 CPU_SECONDS, SECONDS = 10, 120  # the second by the clock, on a machine that does much else
 HOLE = "\x1f question \x1f"
@@ -24,9 +25,14 @@ class ChatTemplate:
     def __init__(self, processor: Any) -> None:
         self.processor = processor
         self._forms: dict[str, tuple[str, str] | None] = {}
+        self._shown = ShownParts(processor)
 
     def __call__(self, messages: Sequence[dict], where: str) -> str:
-        """The prompt, up to where the answer begins. Raises UserError, naming `where`, for turns it does not take."""
+        """The prompt, up to where the answer begins.
+
+        Raises UserError, naming `where`, for turns that the template does not take, or does not show.
+        """
+        self._shown.require(messages, where)
         last = messages[-1]["content"][-1]
         text = last.get("text")
         if text is None or text != text.strip() or "<" in text or not text:

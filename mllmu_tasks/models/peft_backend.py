@@ -19,15 +19,17 @@ from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.mini import model_path
 from mllmu_tasks.models import answerer
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
-from mllmu_tasks.models.loading import first_line
+from mllmu_tasks.models.loading import first_line, require_model_files
+from mllmu_tasks.models.made_from import require_this
 from mllmu_tasks.models.response_cache import identify
+from mllmu_tasks.models.weight_files import require_finite_model
 
 NAME = "mllmu_peft"
 PROBE_TOKENS = 16
 
 
 class MllmuPeft(lmms):
-    """backend: a model name of lmms-eval; pretrained, peft; everything else goes to the backend."""
+    """backend: a model name of lmms-eval; pretrained, peft, base: as in mllmu_hf; all else goes to the backend."""
 
     is_simple = False
 
@@ -43,12 +45,13 @@ class MllmuPeft(lmms):
                 if not value:
                     raise UserError(f"{NAME} needs {name}= in --model_args, as in backend=qwen2_5_vl.")
             pretrained = arguments["pretrained"] = model_path(pretrained)
-            given = {k: v for k, v in arguments.items() if k not in ("backend", "peft")}
+            declared = require_this(arguments.get("base"), peft)
+            given = {k: v for k, v in arguments.items() if k not in ("backend", "peft", "base")}
             given |= {k: v for k, v in (additional_config or {}).items() if v is not None}
             revision = None if arguments.get("revision") is None else str(arguments["revision"])
-            adapter = _adapter(peft, pretrained, revision)
+            adapter = _adapter(peft, pretrained, revision, declared)
             made = _backend(backend, given)
-            model = _attach(made, adapter, pretrained, revision, backend)
+            model = _attach(made, adapter, pretrained, revision, declared, backend)
             weights = weights_fingerprint(pretrained, revision)
             identify(NAME, weights, adapter.content_hash, backend)
             known = answerer.Answerer(
@@ -73,7 +76,7 @@ class MllmuPeft(lmms):
     loglikelihood = generate_until_multi_round = generate_until
 
 
-def _adapter(peft: str, pretrained: str, revision: str | None) -> AdapterFolder:
+def _adapter(peft: str, pretrained: str, revision: str | None, declared: bool) -> AdapterFolder:
     """Checked before the backend takes its minutes to load."""
     adapter = read_adapter(peft)
     if adapter.kind == "prompt":
@@ -81,7 +84,8 @@ def _adapter(peft: str, pretrained: str, revision: str | None) -> AdapterFolder:
             f"'{peft}' is a system prompt, and backends differ in how they take one; use --model mllmu_hf, or the "
             "backend's own argument (often system_prompt=)."
         )
-    check_base(adapter, pretrained, revision)
+    check_base(adapter, pretrained, revision, declared)
+    require_model_files(pretrained, revision, linked=False)
     return adapter
 
 
@@ -98,7 +102,9 @@ def _backend(name: str, arguments: dict[str, Any]) -> lmms:
         raise UserError(f"backend={name} does not start: {first_line(error)}") from error
 
 
-def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: str | None, name: str) -> nn.Module:
+def _attach(
+    backend: lmms, adapter: AdapterFolder, pretrained: str, revision: str | None, declared: bool, name: str
+) -> nn.Module:
     """PEFT puts its layers inside the backend's model, which stays the object that the backend holds; returns it."""
     model = vars(backend).get("_model")
     if not isinstance(model, nn.Module):
@@ -109,7 +115,8 @@ def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: st
     model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     if next(model.parameters()).is_meta:
         raise UserError(f"backend={name} keeps weights off the device; give it enough memory, or merge the adapter.")
-    _require_effect(attach(model, adapter, pretrained, revision), adapter, pretrained)
+    require_finite_model(model, pretrained)
+    _require_effect(attach(model, adapter, pretrained, revision, declared), adapter, pretrained)
     return model
 
 
