@@ -177,5 +177,5 @@ def test_a_part_or_a_backend_that_hides_failures_is_marked(judge, server, answer
     assert code == 0, output
     assert "npo (not a result)" in output
     assert f"* npo: {IMAGE}, {TEXT}: a partial run (--limit 4)" in output
-    assert re.search(r"\d of 8 questions have no answer, and llava_hf may hide failures that way", output)
+    assert re.search(r"\d+ of \d+ questions have no answer, and llava_hf may hide failures that way", output)
     assert f"{IMAGE}: a partial run (--limit 4)" in judged(folder)["notes"]
