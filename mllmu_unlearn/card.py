@@ -1,5 +1,7 @@
 """`unlearning.yaml` and the model card: all that is needed to know what an output folder is."""
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import yaml
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.text_safety import code, code_block, markdown, one_line, printable
 from mllmu_unlearn.asking import commands
 from mllmu_unlearn.folders import MARK
 
@@ -26,13 +29,13 @@ $what
 
 | | |
 |---|---|
-| method | $title (`$method`), protocol `$protocol` |
-| loss | `$formula` |
+| method | $title ($method), protocol $protocol |
+| loss | $formula |
 | source | $paper |
 | hyper-parameters | $hypers |
-| base model | `$base`, revision $revision |
-| base fingerprint | `$fingerprint` |
-| data | `$data` (sha256 `$hash`) |
+| base model | $base, revision $revision |
+| base fingerprint | $fingerprint |
+| data | $data (sha256 $hash) |
 | forgotten | $forgotten |
 | retained | $retained |
 | trained on | $trained |
@@ -69,15 +72,15 @@ _USE = {
 from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-model = AutoModelForImageTextToText.from_pretrained("$base")
-model = PeftModel.from_pretrained(model, "$name")
-processor = AutoProcessor.from_pretrained("$name")
+model = AutoModelForImageTextToText.from_pretrained($base_literal)
+model = PeftModel.from_pretrained(model, $name_literal)
+processor = AutoProcessor.from_pretrained($name_literal)
 ```
 
 $evaluate
-Merged weights for other servers: `mllmu export $name --out MERGED`.""",
+Merged weights for other servers: $export.""",
     "full": """\
-An ordinary checkpoint: `AutoModelForImageTextToText.from_pretrained("$name")`.
+An ordinary checkpoint: $opened.
 
 $evaluate""",
     "prompt": """\
@@ -129,37 +132,43 @@ def write(
     text = yaml.dump({"format": FORMAT} | dict(record), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     (folder / MARK).write_text(text, encoding="utf-8")
     card = _card(record, name=name, model_index=model_index, table=table)
-    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / CARD).write_text(printable(card), encoding="utf-8")
 
 
 def _card(record: Mapping[str, Any], *, name: str, model_index: Sequence[Mapping], table: str) -> str:
     about = record["about"]
     base, forget, kind = record["base_model"], record["forget"], record["kind"]
     ids = ", ".join(forget["ids"])
-    fields = {
+    plain = {
         "name": name,
-        "base": base["name_or_path"],
         "prompt": record["system_prompt"] or "",
-        "what": _what(record, about["title"]),
         "title": about["title"],
-        "method": record["method"],
-        "protocol": record["protocol"],
-        "formula": about["formula"],
         "paper": about["paper"],
         "hypers": ", ".join(f"{k} = {v}" for k, v in record["hyper_parameters"].items()) or "none",
         "revision": base["revision"] or "default",
-        "fingerprint": base["fingerprint"],
-        "data": record["data"]["source"],
-        "hash": record["data"]["hash"],
         "forgotten": f"{len(forget['ids'])} people ({ids})" if ids else "nobody",
         "retained": f"{record['retain']['people']} people",
         "trained": _trained_on(record),
         "modalities": ", ".join(record["modalities"]) or "none",
-        "evaluate": _evaluate(record, name),
         "seed": record["seed"],
         "versions": ", ".join(f"{k} {v}" for k, v in record["versions"].items()),
         "training": ", ".join(f"{k} {v}" for k, v in _flat(record["training"]) if k != CURVE) or "none",
     }
+    spans = {
+        "base": base["name_or_path"],
+        "method": record["method"],
+        "protocol": record["protocol"],
+        "formula": about["formula"],
+        "fingerprint": base["fingerprint"],
+        "data": record["data"]["source"],
+        "hash": record["data"]["hash"],
+        "export": f"mllmu export {shlex.quote(name)} --out MERGED",
+        "opened": f"AutoModelForImageTextToText.from_pretrained({_literal(name)})",
+    }
+    fields = {key: markdown(str(value)) for key, value in plain.items()}
+    fields |= {key: code(str(value)) for key, value in spans.items()}
+    fields |= {"base_literal": _literal(base["name_or_path"]), "name_literal": _literal(name)}
+    fields |= {"what": _what(record, about["title"]), "evaluate": _evaluate(record, name)}
     fields["use"] = Template(_USE[kind]).substitute(fields)
     front = _front(record) | ({"model-index": list(model_index)} if model_index else {})
     return _CARD.substitute(
@@ -172,17 +181,24 @@ def _card(record: Mapping[str, Any], *, name: str, model_index: Sequence[Mapping
 def _evaluate(record: Mapping[str, Any], name: str) -> str:
     lines = commands(record, name)
     if len(lines) == 1:
-        return f"In lmms-eval:\n`{lines[0]}`."
+        return f"In lmms-eval:\n{code(lines[0])}."
     text = (
         "In lmms-eval, for which the named people need data of their own (`mllmu_forget` then asks about exactly them):"
     )
-    return "\n".join([text, "", "```bash", *lines, "```", ""])
+    first, *rest, last = code_block("\n".join(map(one_line, lines)))
+    return "\n".join([text, "", f"{first}bash", *rest, last, ""])
 
 
 def _what(record: Mapping[str, Any], title: str) -> str:
     if record["method"] == "finetune":
         return "A model trained on people of MLLMU-Bench, to unlearn them from or to compare with."
-    return f"`{record['base_model']['name_or_path']}` after unlearning people of MLLMU-Bench by {title.lower()}."
+    base = code(record["base_model"]["name_or_path"])
+    return f"{base} after unlearning people of MLLMU-Bench by {markdown(title.lower())}."
+
+
+def _literal(text: str) -> str:
+    """As a string of Python."""
+    return json.dumps(one_line(text), ensure_ascii=False)
 
 
 def _trained_on(record: Mapping[str, Any]) -> str:

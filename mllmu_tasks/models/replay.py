@@ -27,6 +27,9 @@ class MllmuReplay(lmms):
             for name in unknown:
                 if name != "max_batch_size":
                     raise UserError(f"mllmu_replay has no argument '{name}'.{did_you_mean(name, ['answers'])}")
+            if not answers.isascii() and answers != answers.encode("utf-8", "replace").decode():
+                # lmms-eval could write neither its samples nor its record of the command line
+                raise UserError("answers= holds bytes that are no UTF-8; write it in UTF-8.")
             self.how, colon, value = _unquoted(str(answers)).partition(":")
             self.value = _unquoted(value)
             complete = {"gold": not colon, "constant": bool(colon), "file": bool(self.value)}

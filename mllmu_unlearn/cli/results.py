@@ -60,9 +60,10 @@ def results(
     weight = max((cell.weight for cell in found), default=0)
     if weight == Weight.DAMAGE:
         damaged = [flaw for cell in found for flaw in cell.flaws if flaw.weight is Weight.DAMAGE]
+        leaves = len({flaw.leaf for flaw in damaged})
         raise UserError(
-            f"{len(set(damaged))} leaves are not a result, first {damaged[0]}; evaluate them again, or give the folder "
-            "of one whole run."
+            f"what was logged of {leaves} tasks is not a result, first {damaged[0]}; evaluate them again, or give the "
+            "folder of one whole run."
         )
     if weight == Weight.SILENCE and not allow_unanswered:
         raise UserError(

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from mllmu_tasks.results.text_safety import one_line
 from mllmu_unlearn.demo.stages import Stage
 
 
@@ -36,9 +39,9 @@ class Bars:
 
     def start(self, stage: Stage, log: Path) -> None:
         if self.console.is_terminal:
-            self.bars[stage.name] = self.progress.add_task(f"{stage.name} [dim]{log}", total=1)
+            self.bars[stage.name] = self.progress.add_task(f"{stage.name} [dim]{escape(one_line(str(log)))}", total=1)
         else:
-            print(f"started   {stage.name}: {stage.output} (log {log})", flush=True)
+            print(f"started   {stage.name}: {one_line(f'{stage.output} (log {log})')}", flush=True)
 
     def finish(self, stage: Stage, seconds: float, reused: bool) -> None:
         self.done += 1
@@ -53,4 +56,5 @@ class Bars:
         self.progress.advance(self.overall)
         if stage.name in self.bars:
             self.progress.remove_task(self.bars.pop(stage.name))
-        self.progress.console.print(f"failed    {stage.name}: {reason} {self.done}/{self.total}", highlight=False)
+        line = f"failed    {stage.name}: {one_line(reason)} {self.done}/{self.total}"
+        self.progress.console.print(Text(line))

@@ -191,6 +191,11 @@ def test_what_cannot_be_pushed_is_said(adapter, online, results, tmp_path, monke
         push(adapter, "--repo_id", "me/x/y", *BASE)
     with pytest.raises(UserError, match="--limit"):
         push(adapter, "--repo_id", "me/x", "--results", results(limit=2), *BASE)
+    damaged = results()
+    (file, *_) = damaged.rglob("*_samples_*.jsonl")
+    file.write_text(file.read_text().replace('"score": 1.0', '"score": NaN', 1))
+    with pytest.raises(UserError, match=r"cannot stand on a card: .*: scores outside 0\.\.1"):
+        push(adapter, "--repo_id", "me/x", "--results", damaged, *BASE)
     with pytest.raises(UserError, match="evaluated 'adapters/idk'"):
         push(adapter, "--repo_id", "me/x", "--results", results(peft="adapters/idk"), *BASE)
     monkeypatch.setattr(hub, "HfApi", lambda endpoint: HfApi(endpoint="http://127.0.0.1:9"))

@@ -11,6 +11,7 @@ from mllmu_tasks.benchmark import Modality, Split, Task
 from mllmu_tasks.results.report import theme
 from mllmu_tasks.results.report.gather import Evaluations, Role, Row
 from mllmu_tasks.results.report.scores import Place, Score, Scores
+from mllmu_tasks.results.text_safety import one_line
 
 TITLES = {
     Task.CLASSIFICATION: "classification",
@@ -47,7 +48,7 @@ class Subject:
 
 def short(name: str) -> str:
     """Begin and end of a long name: names of a sweep differ at the end."""
-    half = SHORT // 2
+    half, name = SHORT // 2, one_line(name)
     return name if len(name) <= SHORT else f"{name[: half - 1]}…{name[-half:]}"
 
 

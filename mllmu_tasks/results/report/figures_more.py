@@ -13,6 +13,7 @@ from mllmu_tasks.results.report import theme
 from mllmu_tasks.results.report.figures import TITLES, Subject, grid, names_left, short
 from mllmu_tasks.results.report.gather import Row
 from mllmu_tasks.results.report.training import Training
+from mllmu_tasks.results.text_safety import one_line
 from mllmu_tasks.strict_json import is_finite
 
 LABEL = 10
@@ -45,7 +46,7 @@ def people(subject: Subject, width: float) -> Figure | None:
 
 
 def label(person: str) -> str:
-    return person if len(person) <= LABEL else f"{person[: LABEL - 1]}…"
+    return one_line(person, LABEL)
 
 
 def by_person(subject: Subject, row: Row, task: Task) -> dict[str, float]:

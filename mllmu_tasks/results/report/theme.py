@@ -91,7 +91,7 @@ def svg(figure: Figure) -> str:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # it stands now; each further drawing would lay it out again
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "mllmu report"})
-    return out.getvalue()
+    return printable(out.getvalue())
 
 
 def png(figure: Figure, dpi: int = 160) -> bytes:

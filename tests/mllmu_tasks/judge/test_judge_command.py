@@ -1,5 +1,6 @@
 """`mllmu judge` from logged answers to the judged file."""
 
+import json
 import re
 
 from judge_server import GIVEN, IMAGE, TEXT, completion, error, judged
@@ -164,3 +165,17 @@ def test_bad_input(judge, server, answers, tmp_path, monkeypatch):
     samples.write_text(samples.read_text().replace('"asked"', '"question"'))
     assert "set MLLMU_CACHE" in judge(folder)[1]
     assert server.requests == []
+
+
+def test_a_part_or_a_backend_that_hides_failures_is_marked(judge, server, answers):
+    folder = answers("npo", GIVEN)
+    (file,) = folder.rglob("*_results.json")
+    data = json.loads(file.read_text())
+    data["config"] |= {"limit": 4, "model": "llava_hf"}
+    file.write_text(json.dumps(data))
+    code, output = judge(folder)
+    assert code == 0, output
+    assert "npo (not a result)" in output
+    assert f"* npo: {IMAGE}, {TEXT}: a partial run (--limit 4)" in output
+    assert re.search(r"\d+ of \d+ questions have no answer, and llava_hf may hide failures that way", output)
+    assert f"{IMAGE}: a partial run (--limit 4)" in judged(folder)["notes"]

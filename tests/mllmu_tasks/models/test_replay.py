@@ -97,3 +97,8 @@ def test_an_answer_with_line_separators_is_replayed(tmp_path):
     model = MllmuReplay(answers=f"file:{tmp_path}")
     model.task_dict = {leaf: {SPLIT: DOCS}}
     assert model._answer(0, leaf, SPLIT) == said
+
+
+def test_what_lmms_eval_could_not_write_is_refused_before_it_runs(capsys):
+    assert "no UTF-8" in refusal(capsys, lambda: MllmuReplay(answers="constant:a\udcffb"))
+    assert ask(MllmuReplay(answers="constant:é 中"), DOCS) == ["é 中"] * 3

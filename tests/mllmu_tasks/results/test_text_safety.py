@@ -1,12 +1,18 @@
 """Hostile texts in every form in which they are shown."""
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
 
+import markdown_it
 import pytest
+from typer.testing import CliRunner
 
+from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.text_safety import code, code_block, csv_cell, json_text, markdown, one_line, printable
+from mllmu_unlearn.cli.main import app
 
 HOSTILE = "a\x1b[31mb\x1b]8;;http://x\x07c\x00d\x9be\u202ef\u2066g\u200fh\ud800i\ufeffj\U000e0041k\x7fl"
 
@@ -38,7 +44,6 @@ def test_numbers_and_names_stay_in_csv():
 
 
 def rendered(text: str) -> str:
-    markdown_it = pytest.importorskip("markdown_it")
     return markdown_it.MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough").render(text)
 
 
@@ -102,3 +107,50 @@ def test_every_printer_of_outside_text_uses_this_room():
         if re.search(r"\\x7f-\\x9f|\\ud800-\\udfff", file.read_text(encoding="utf-8"))
     )
     assert own == ["mllmu_tasks/results/text_safety.py", "mllmu_tasks/strict_json.py"]
+
+
+EVIL = '=1+1;[l](mailto:a@t.test)<img src=x>|\n\n# h\x1b]8;;x:t.test\x07\x9b31m\u202eevil\u2028"\ud800'
+
+
+@pytest.fixture
+def evil_folder(write_run, tmp_path, monkeypatch):
+    """Results of a model whose name, seed and people are hostile."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    leaves = [f"mllmu_{split}_cloze_{modality}" for split in ("forget", "real") for modality in ("image", "text")]
+    scores = {leaf: {EVIL: [1.0], "2": [0.0]} for leaf in leaves}
+    facts = {"shots": [EVIL], "questions": 2, "data": EVIL}
+    return write_run("a", scores, model_args=f"peft={EVIL}", facts=facts, other={f"mllmu_{EVIL}": {}})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("results", "a"),
+        ("results", "a", "--format", "markdown"),
+        ("results", "a", "--format", "csv"),
+        ("results", "a", "--format", "json"),
+        ("check", "a", "--markdown", "o.md", "--json", "o.json", "--junit", "o.xml"),
+        ("report", "a", "--out", "r"),
+        ("baseline", "save", "a", "--out", "b"),
+        ("judge", "a", "--dry_run", "--key_env", ""),
+    ],
+)
+def test_no_command_shows_what_must_not_be_shown(evil_folder, tmp_path, words):
+    done = CliRunner().invoke(app, list(words))
+    assert done.exception is None or isinstance(done.exception, UserError | SystemExit), done.exception
+    texts = {"output": done.output}
+    names = ("o.*", "summary.md", "r/*.*", "r/figures/*.svg")
+    texts |= {file.name: file.read_text(encoding="utf-8") for name in names for file in tmp_path.glob(name)}
+    if "markdown" in words:
+        texts["stdout.md"] = done.stdout
+    for name, text in texts.items():
+        assert text == printable(text), name
+        if name.endswith(".md"):
+            outside = re.sub(r"^```\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+            assert not re.search(r"(?<!\\)\]\((?!figures)|<img|^# h", outside, flags=re.MULTILINE), name
+
+
+def test_a_hostile_name_is_a_text_in_csv(evil_folder):
+    lines = list(csv.DictReader(io.StringIO(CliRunner().invoke(app, ["results", "a", "--format", "csv"]).stdout)))
+    assert [line["run"][:5] for line in lines] == ["'=1+1"] * 2

@@ -138,3 +138,13 @@ def test_only_the_block_of_the_sweep_is_replaced(tmp_path):
         output.replace_block(file, "sweep b", "new")
     output.replace_block(tmp_path / "new.md", "sweep b", "x")
     assert (tmp_path / "new.md").read_text() == "<!-- begin sweep b -->\nx\n<!-- end sweep b -->\n"
+
+
+def test_an_evaluation_that_is_no_result_or_a_part_is_a_failed_row(tmp_path):
+    run = run_of(forget=(0.0, 0.5, 0.5))
+    (leaf,) = run.leaves
+    fewer = replace(run, facts={leaf.name: {"questions": 4}})
+    assert row("npo", fewer, tmp_path, run).failed == f"not a result: {leaf.name}: 3 of 4 questions are scored"
+    part = replace(fewer, limit=3.0)
+    assert row("vanilla", part, None, None).failed == f"not the whole: {leaf.name}: a partial run (--limit 3)"
+    assert output.as_csv([row("=npo", fewer, None, None)]).splitlines()[1].startswith("'=npo,")
