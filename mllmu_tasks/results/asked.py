@@ -34,7 +34,7 @@ def unlike(results: Side, other: Side) -> list[Problem]:
     """Leaves that were asked or scored in another way on the other side, or about other data on the whole."""
     mine, theirs = _ways(results), _ways(other)
     found = [
-        Problem(other.role, leaf, f"{what} is not that of the results")
+        Problem(other.role, leaf, f"not as in the results: {what}")
         for leaf in results.facts.keys() & other.facts.keys()
         for what, value in mine[leaf].items()
         if theirs[leaf][what] != value
