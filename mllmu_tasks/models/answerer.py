@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mllmu_tasks.models.adapter import AdapterFolder
+from mllmu_tasks.models.adapter import AdapterFolder, read_record
+from mllmu_tasks.models.fingerprint import RECORD_FILES, local_folder
 from mllmu_tasks.models.journal import digest
+
+if TYPE_CHECKING:
+    from mllmu_tasks.models.base import Base
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """The model that was really opened; every hash is of content, never of a name.
+    """The model that was really opened; every hash is of content, never of a name. "": not there, or not known.
 
     model: the backend, as on the command line. pretrained: its name there. weights: fingerprint of its weights.
-    architecture: class and size. dtype: of its weights in memory. adapter: hash of the adapter's files, "" without.
-    made_from: fingerprint of the untouched base model by the record of the adapter or checkpoint, "" without a record.
-    forgot: whom that record names as forgotten or never shown, None without a record. forms: hash of what turns a
-    question into a prompt beside the question: chat template and prompt style. system: hash of the system text, ""
-    without; system_of: `adapter` or `command line`.
+    architecture: class and size. dtype: of its weights in memory. adapter: hash of the adapter's files. made_from:
+    fingerprint of the untouched base model by the record of the adapter or checkpoint. forgot: whom that record names
+    as forgotten or never shown, None without a record. forms: hash of what turns a question into a prompt: chat
+    template and prompt style. processor: hash of its settings. system: hash of the system text; system_of: `adapter`
+    or `command line`.
     """
 
     model: str
@@ -29,6 +33,7 @@ class Answerer:
     made_from: str = ""
     forgot: tuple[str, ...] | None = None
     forms: str = ""
+    processor: str = ""
     system: str = ""
     system_of: str = ""
 
@@ -63,6 +68,30 @@ def architecture_of(model: Any) -> str:
     """`LlavaForConditionalGeneration, 4 layers of 64`: what two models share that differ in their weights alone."""
     sizes = model.config.get_text_config().to_dict()
     return f"{type(model).__name__}, {sizes.get('num_hidden_layers')} layers of {sizes.get('hidden_size')}"
+
+
+def opened(pretrained: str, revision: str | None, base: "Base", adapter: AdapterFolder | None) -> Answerer:
+    """A model that `mllmu_hf` opened, without how it is asked."""
+    record = {} if adapter else read_record(local_folder(pretrained, RECORD_FILES, revision))
+    return Answerer(
+        model="mllmu_hf",
+        pretrained=pretrained,
+        weights=base.weights,
+        architecture=architecture_of(base.model),
+        adapter=adapter.content_hash if adapter else "",
+        processor=text_hash(base.processor.to_json_string()),
+        **origin(adapter, record),
+    )
+
+
+def asked_how(style: str, template: str | None, system: str, by_hand: bool) -> dict[str, str]:
+    """forms, system and system_of. by_hand: the system text was given on the command line."""
+    origin_of_text = "command line" if by_hand else "adapter"
+    return {
+        "forms": text_hash(repr([style, str(template)])),
+        "system": text_hash(system),
+        "system_of": origin_of_text if system else "",
+    }
 
 
 def origin(adapter: AdapterFolder | None, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,10 @@ from mllmu_tasks import streams
 from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.mini import model_path
 from mllmu_tasks.models import answerer
-from mllmu_tasks.models.adapter import attach, read_adapter, read_record
+from mllmu_tasks.models.adapter import attach, read_adapter
 from mllmu_tasks.models.arguments import check_arguments, gib, truth
 from mllmu_tasks.models.base import open_base
 from mllmu_tasks.models.engine import Engine
-from mllmu_tasks.models.fingerprint import RECORD_FILES, local_folder
 from mllmu_tasks.models.journal import PROCESS, code, digest, open_journal, request_keys
 from mllmu_tasks.models.loading import manners
 from mllmu_tasks.models.made_from import require_this
@@ -100,30 +100,15 @@ class MllmuHf(lmms):
             if self.adapter:
                 self._model = attach(self._model, self.adapter, pretrained, revision, declared)
             weights = [self.base.weights, self.adapter.content_hash if self.adapter else ""]
-            self._note_answerer(pretrained, revision, system_prompt)
+            known = answerer.opened(pretrained, revision, self.base, self.adapter)
         except UserError as error:
             stop(error)
         self.name = " + ".join(Path(str(part)).name for part in (pretrained, peft) if part)
         self.identity = [pretrained, *weights, *manners(self.processor, self._model), str(attn_implementation)]
         failures_end_the_run("mllmu_hf")
+        how = answerer.asked_how(prompt_style, self.processor.chat_template, self.system_prompt, bool(system_prompt))
+        answerer.note(replace(known, dtype=str(self.engine.dtype), **how))
         identify("mllmu_hf", *self.identity, self.system_prompt, str(self.processor.chat_template))
-
-    def _note_answerer(self, pretrained: str, revision: str | None, system_prompt: str | None) -> None:
-        record = {} if self.adapter else read_record(local_folder(pretrained, RECORD_FILES, revision))
-        forms = [self.prompt_style, str(self.processor.chat_template)]
-        known = answerer.Answerer(
-            model="mllmu_hf",
-            pretrained=pretrained,
-            weights=self.base.weights,
-            architecture=answerer.architecture_of(self.base.model),
-            dtype=str(self.engine.dtype),
-            adapter=self.adapter.content_hash if self.adapter else "",
-            forms=answerer.text_hash(repr(forms)),
-            system=answerer.text_hash(self.system_prompt),
-            system_of="command line" if system_prompt else "adapter" if self.system_prompt else "",
-            **answerer.origin(self.adapter, record),
-        )
-        answerer.note(known)
 
     def _place(self, device: str | None, device_map: str | None) -> torch.device:
         if self._world_size > 1:

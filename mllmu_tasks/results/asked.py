@@ -34,7 +34,7 @@ def unlike(results: Side, other: Side) -> list[Problem]:
     """Leaves that were asked or scored in another way on the other side, or about other data on the whole."""
     mine, theirs = _ways(results), _ways(other)
     found = [
-        Problem(other.role, leaf, f"{what} is not that of the results")
+        Problem(other.role, leaf, f"not as in the results: {what}")
         for leaf in results.facts.keys() & other.facts.keys()
         for what, value in mine[leaf].items()
         if theirs[leaf][what] != value
@@ -121,6 +121,8 @@ def _command_line(run: Run, who: Identity | None, declared: Declared) -> Iterato
     tags = command.get("reasoning_tags") if isinstance(command, Mapping) else None
     if tags is not None and tags != REASONING:
         yield f"--reasoning_tags {tags!s:.60} cut answers in another way than usual"
+    if isinstance(command, Mapping) and command.get("cache_requests"):
+        yield "--cache_requests may have asked the questions of another day; evaluate without it"
     texts = {text for text in (run.about.get("system_instruction"), run.argument("system_prompt")) if text}
     given = {text_hash(str(text)) for text in texts}
     if who and who.system_of == "command line":

@@ -159,6 +159,9 @@ def _otherwise_asked(judged: Identity | None, there: Identity | None, role: str)
     texts = {
         "the chat template is not that of the results": role == "baseline" and judged.forms != there.forms,
         "the system text is not that of the results": judged.system != there.system and not of_adapter,
+        "the processor is not that of the results": (
+            judged.weights == there.weights and judged.processor != there.processor
+        ),
         f"the dtype is {there.dtype}, in the results {judged.dtype}; evaluate both with the same dtype=": (
             role == "baseline" and judged.dtype != there.dtype
         ),

@@ -8,7 +8,10 @@ from typing import Any
 from mllmu_tasks.results.sides import Problem, Side
 
 REPLAY = "mllmu_replay"
-TEXTS = ("model", "pretrained", "weights", "architecture", "dtype", "adapter", "made_from", "forms", "system")
+TEXTS = (
+    *("model", "pretrained", "weights", "architecture", "dtype", "adapter", "made_from"),
+    *("forms", "processor", "system", "system_of"),
+)
 SHOWN = 8
 """So many digits of a hash tell two apart in a sentence."""
 
@@ -27,6 +30,7 @@ class Identity:
     adapter: str = ""
     made_from: str = ""
     forms: str = ""
+    processor: str = ""
     system: str = ""
     system_of: str = ""
     forgot: tuple[str, ...] | None = None
@@ -87,7 +91,7 @@ def _parse(record: Mapping[str, Any]) -> Identity | None:
     """A record from outside: whatever has another type counts as not recorded."""
     if not record:
         return None
-    texts = {key: value if isinstance(value := record.get(key), str) else "" for key in (*TEXTS, "system_of")}
+    texts = {key: value if isinstance(value := record.get(key), str) else "" for key in TEXTS}
     forgot = record.get("forgot")
     forgot = tuple(sorted(map(str, forgot))) if isinstance(forgot, list) else None
     kept = record.get("kept")

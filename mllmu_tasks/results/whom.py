@@ -27,7 +27,8 @@ def problems(side: Side, who: Identity | None, declared: Sequence[str]) -> list[
 def _of_leaf(side: Side, leaf: Leaf, forgotten: set[str], nobody: bool) -> Iterator[Problem]:
     asked = _asked(side, leaf)
     if not leaf.wanted_low:
-        if kept := asked & forgotten:
+        kept = asked & forgotten if leaf.split is Split.RETAIN else set()  # celebrities have ids of their own
+        if kept:
             yield Problem(side.role, leaf.name, f"asks about {_listed(kept)}, whom the model forgot; {REMEDY}")
         return
     if not forgotten:

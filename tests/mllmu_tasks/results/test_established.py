@@ -133,9 +133,9 @@ def test_a_system_text_is_declared_or_refused(good, write_judged):
     assert refused(gate(of_backend, before), "a system text was given")
 
 
-def test_other_reasoning_tags_are_refused(good, vanilla):
-    cut = good(config={"resolved_cli_args": {"reasoning_tags": '[["a", "z"]]'}})
-    assert refused(gate(cut, vanilla), "--reasoning_tags")
+@pytest.mark.parametrize(("flag", "value"), [("reasoning_tags", '[["a", "z"]]'), ("cache_requests", "true")])
+def test_flags_that_change_questions_or_answers_are_refused(good, vanilla, flag, value):
+    assert refused(gate(good(config={"resolved_cli_args": {flag: value}}), vanilla), f"--{flag}")
 
 
 def test_a_baseline_is_the_untouched_model_that_was_unlearned(good, vanilla, write_judged):
@@ -148,6 +148,9 @@ def test_a_baseline_is_the_untouched_model_that_was_unlearned(good, vanilla, wri
     assert refused(gate(judged, write_judged("before other", KNOWS, role="reference")), "is another model")
     recast = write_judged("before recast", KNOWS, change=lambda leaf, f, c: f["answered_by"].update(dtype="torch.int8"))
     assert refused(gate(judged, recast), "the dtype is torch.int8, in the results torch.float32")
+    other = {"processor": "p2"}
+    reshaped = write_judged("before reshaped", KNOWS, change=lambda leaf, f, c: f["answered_by"].update(other))
+    assert refused(gate(judged, reshaped), "the processor is not that of the results")
     control = gate(vanilla, vanilla)
     assert control.exit_code == 1  # that it remembers is shown all the same
 
