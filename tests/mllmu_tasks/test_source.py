@@ -181,7 +181,7 @@ STRUCTURAL = {
         "ft_Data.*row 2, pair 0: Answer is 40, not a text",
     ),
     "unknown": (lambda d: change(d, "forget_5", lambda r: r[0].update(ID="999")), "forget_5 .*names people.*999"),
-    "overlap": (lambda d: change(d, "retain_95", lambda r: r[0].update(ID=_first(d))), "share people"),
+    "overlap": (lambda d: change(d, "retain_95", lambda r: r[0].update(ID=_first(d))), "holds the same people in"),
 }
 
 
