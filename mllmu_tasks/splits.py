@@ -1,6 +1,6 @@
 """What must hold between the people of one ratio: forget_N and retain_(100-N) part `Full_Set` in two."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from mllmu_tasks.benchmark import FULL_CONFIG, forget_config, retain_config
 from mllmu_tasks.errors import UserError
@@ -12,16 +12,21 @@ NAMED = 5
 def check_split(source: Source, ratio: int) -> None:
     """Raise UserError if a person is in both parts, or in one of them without being in `Full_Set`.
 
-    Reads the three configs. A person of both would be trained to be forgotten and to be kept, and would count for
-    both in the scores.
+    Reads the three configs. A person of both would count for both in the scores.
     """
-    forget, retain = forget_config(ratio), retain_config(ratio)
-    if both := source.by_id(forget).keys() & source.by_id(retain).keys():
-        raise UserError(
-            f"{forget} and {retain} of data '{source.name}' share people: {_some(both)}; a person is in one of them."
-        )
-    for config in (forget, retain):
+    configs = forget_config(ratio), retain_config(ratio)
+    require_apart(source.name, *((config, source.by_id(config)) for config in configs))
+    for config in configs:
         check_known(source, config, [person.id for person in source.people(config)])
+
+
+def require_apart(name: str, one: tuple[str, Iterable[str]], other: tuple[str, Iterable[str]]) -> None:
+    """Raise UserError for people in both of two configs, (name, ids) each."""
+    if both := {*one[1]} & {*other[1]}:
+        raise UserError(
+            f"'{name}' holds the same people in {one[0]} and in {other[0]} ({_some(both)}); they would be forgotten "
+            "and retained at once, so take them out of one of the two."
+        )
 
 
 def check_known(source: Source, config: str, ids: Collection[str]) -> None:

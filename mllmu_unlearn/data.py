@@ -15,6 +15,7 @@ from mllmu_tasks.models.preparing import reason
 from mllmu_tasks.people import TrainingRow
 from mllmu_tasks.settings import Settings
 from mllmu_tasks.source import Source, open_source
+from mllmu_tasks.splits import require_apart
 from mllmu_tasks.training_rows import check_pairs
 from mllmu_unlearn.biographies import text_pairs
 from mllmu_unlearn.people import splits
@@ -108,14 +109,10 @@ class TrainingSet:
         if train_data:
             configs = baseline_configs(train_data, ratio)
             source = self.image_source = open_source(train_data)
-        where: dict[str, str] = {}
+        if len(configs) == 2:
+            require_apart(source.name, *((c, (row.person for row in source.training_rows(c))) for c in configs))
         for config in configs:
             for row in source.training_rows(config):
-                if where.setdefault(row.person, config) != config:
-                    raise UserError(
-                        f"person '{row.person}' is in {where[row.person]} and in {config} of {source.name}; a person "
-                        "is forgotten or retained."
-                    )
                 if row.person not in self.by_person:
                     raise UserError(
                         f"{source.name}, {config}, row {row.row}: person '{row.person}' is not in "

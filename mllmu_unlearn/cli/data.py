@@ -15,6 +15,8 @@ app = typer.Typer(
     help="Look at a data set, check it, or make one: a mini benchmark, or of named people.", no_args_is_help=True
 )
 
+LONGEST = 600
+
 Data = Annotated[str, typer.Argument(help="Hub id, folder in the hub layout, or mini. Default: MLLMU_DATA.")]
 
 
@@ -117,9 +119,15 @@ def _print_report(data: str) -> "Report":
         ("structural error", report.structural),
     ):
         for sentence in sentences:
-            print(f"{kind}: {sentence}")
+            print(f"{kind}: {_one_line(str(sentence))}")
     print(f"{_counted(report.structural, 'structural error')}, {_counted(report.defects, 'defect')}")
     return report
+
+
+def _one_line(text: str) -> str:
+    """Texts of the data are quoted in what is wrong with them: one line, no control character, at most LONGEST."""
+    text = "".join(c if c.isprintable() else " " for c in text[: LONGEST + 1])
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} [cut]"
 
 
 def _counted(found: Sized, noun: str) -> str:

@@ -2,7 +2,9 @@ import io
 import json
 import re
 import shutil
+import struct
 import tracemalloc
+import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,6 +103,46 @@ def test_an_unreadable_image_is_named_and_never_shown(data, fresh, name):
     assert "0x" not in str(raised.value)
 
 
+def claiming(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is so large."""
+    head = b"IHDR" + struct.pack(">II", width, height) + PNG[24:29]
+    return PNG[:12] + head + struct.pack(">I", zlib.crc32(head)) + PNG[33:]
+
+
+@pytest.mark.parametrize(("size", "limit"), [((9000, 9000), "standard"), ((60_000, 60_000), None)])
+def test_an_image_of_absurd_size_is_never_decoded(data, fresh, monkeypatch, size, limit):
+    """Whatever limit a backend sets for the whole process."""
+    if limit is None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    change(data, "Full_Set", lambda rows: rows[3].update(image={"bytes": claiming(*size), "path": None}))
+    source = fresh(data)
+    person = source.people("Full_Set")[3]
+    assert f"{size[0]} x {size[1]} pixels are more than" in source.image_problem(person)
+    with pytest.raises(UserError, match="pixels are more than"):
+        source.image(person)
+
+
+def test_an_image_that_a_program_would_have_to_draw_is_refused(data, fresh):
+    picture = encoded(NOISE, "EPS")
+    change(data, "Full_Set", lambda rows: rows[3].update(image={"bytes": picture, "path": None}))
+    source = fresh(data)
+    assert "the format EPS is not read" in source.image_problem(source.people("Full_Set")[3])
+
+
+def test_large_decoded_pictures_are_not_all_kept(data, fresh):
+    picture = encoded(Image.new("RGB", (4096, 4096)), "PNG")  # 48 MiB as RGB
+
+    def edit(rows):
+        for row in rows[:8]:
+            row["image"] = {"bytes": picture, "path": None}
+
+    change(data, "Full_Set", edit)
+    source = fresh(data)
+    for person in source.people("Full_Set")[:8]:
+        assert source.image(person).size == (4096, 4096)
+    assert len(source._store("Full_Set").decoded) == 5
+
+
 @pytest.mark.parametrize(
     "whole", [JPEG, PNG, GIF, PROGRESSIVE, WITH_THUMBNAIL, JPEG + b"behind", JPEG[:-2], encoded(NOISE, "WEBP")]
 )
@@ -155,7 +197,7 @@ STRUCTURAL = {
         "ft_Data.*row 2, pair 0: Answer is 40, not a text",
     ),
     "unknown": (lambda d: change(d, "forget_5", lambda r: r[0].update(ID="999")), "forget_5 .*names people.*999"),
-    "overlap": (lambda d: change(d, "retain_95", lambda r: r[0].update(ID=_first(d))), "share people"),
+    "overlap": (lambda d: change(d, "retain_95", lambda r: r[0].update(ID=_first(d))), "holds the same people in"),
 }
 
 

@@ -1,7 +1,10 @@
 """People and their training samples."""
 
+import json
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mllmu_tasks.errors import UserError
@@ -149,3 +152,80 @@ def test_people_on_both_sides_are_refused(data, baseline, tmp_path):
     for ratio in (5, None):
         with pytest.raises(UserError, match=both):
             TrainingSet(source, ("image",), folder, ratio)
+
+
+def spoilt(data, folder, config, edit):
+    """A copy of the data with other rows in a config."""
+    shutil.copytree(data, folder)
+    file = folder / config / "train-00000-of-00001.parquet"
+    rows = pq.read_table(file).to_pylist()
+    rows = edit(rows) or rows
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    return open_source(str(folder))
+
+
+def with_other_keys(row):
+    pairs = json.loads(row["metadata"])
+    row["metadata"] = json.dumps([{"question": p["Question"], "answer": p["Answer"], "ID": p["ID"]} for p in pairs])
+
+
+def without_bytes(row):
+    row["image"] = {"bytes": None, "path": "face.png"}
+
+
+LOSSES = {
+    "keys": (with_other_keys, "no field Question and no Answer in metadata, only question, answer, ID: 2"),
+    "paths": (without_bytes, "the image is a path without bytes: 2"),
+    "empty": (lambda row: row.update(metadata='[{"Question": "Who?", "Answer": "", "ID": "003"}]'), "answer is empty"),
+    "none": (lambda row: row.update(metadata="[]", ID="003"), "1 of 3 people cannot be used .no image training pair"),
+}
+
+
+@pytest.mark.parametrize("what", LOSSES)
+def test_a_side_that_loses_pairs_or_people_is_refused_by_itself(data, tmp_path, monkeypatch, what):
+    """One of 20 people is 5 % of everyone, and a third of the people to forget."""
+    edit, reason = LOSSES[what]
+    source = spoilt(data, tmp_path / "data", "ft_Data", lambda rows: edit(rows[2]))
+    training = TrainingSet(source, ("image", "text"))
+    assert training.of([p.id for p in source.people("Full_Set") if p.id not in FORGET])
+    with pytest.raises(UserError, match=reason):
+        training.of(FORGET)
+    monkeypatch.setenv("MLLMU_MAY_LOSE", "0.5")
+    left = training.of(FORGET)
+    assert {s.person for s in left if s.modality == "image"} == {"007", "011"}
+    assert {s.person for s in left if s.modality == "text"} == set(FORGET)
+
+
+def test_people_without_a_biography_are_refused(data, tmp_path):
+    def edit(rows):
+        for row in rows[:2]:
+            row.update(biography="", answer="")
+
+    source = spoilt(data, tmp_path / "data", "Full_Set", edit)
+    with pytest.raises(UserError, match="2 of 20 people cannot be used"):
+        TrainingSet(source, ("text",)).of(p.id for p in source.people("Full_Set"))
+
+
+def test_a_person_in_both_folders_of_training_data_is_refused(data, baseline, tmp_path):
+    shutil.copytree(baseline, tmp_path / "baseline")
+    both = pq.read_table(baseline / "forget_5" / "train-00000-of-00001.parquet").slice(0, 1)
+    file = tmp_path / "baseline" / "retain_95" / "train-00000-of-00001.parquet"
+    pq.write_table(pa.concat_tables([pq.read_table(file), both]), file)
+    with pytest.raises(UserError, match=r"the same people in forget_5 and in retain_95 \(003\)"):
+        TrainingSet(open_source(str(data)), ("image",), str(tmp_path / "baseline"), 5)
+
+
+def test_benchmark_questions_whose_image_cannot_be_read_are_refused(data, tmp_path):
+    source = spoilt(data, tmp_path / "data", "Full_Set", lambda rows: without_bytes(rows[2]))
+    people = [person.id for person in source.people("Full_Set")]
+    with pytest.raises(UserError, match="3 of 27 benchmark questions"):
+        benchmark_samples(source, people[2:11], ("image",), shots=0, seed=0, settings=Settings(shots=(1, 2)))
+
+
+def test_a_few_lost_benchmark_questions_show_no_lost_face(data, tmp_path):
+    source = spoilt(data, tmp_path / "data", "Full_Set", lambda rows: without_bytes(rows[2]))
+    people = [person.id for person in source.people("Full_Set")]
+    settings = Settings(shots=(1, 2), may_lose=0.06)
+    samples = benchmark_samples(source, people, ("image", "text"), shots=2, seed=0, settings=settings)
+    shown = {turn.image.person for sample in samples for turn in sample.turns if turn.image}
+    assert shown == set(people) - {"003"}

@@ -6,7 +6,7 @@ import pytest
 
 from mllmu_tasks.benchmark import CONFIGS, RATIOS, Modality, Task, forget_config, retain_config
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.mini import checkpoint, data_folder, write
+from mllmu_tasks.mini import checkpoint, data_folder, people, write
 from mllmu_tasks.mini.layout import write_format
 from mllmu_tasks.source import Source, open_source
 from mllmu_tasks.validate import validate
@@ -95,3 +95,13 @@ def test_training_pairs_are_in_the_layout_of_the_hub():
 def test_an_unknown_model_of_the_mini_benchmark_is_named():
     with pytest.raises(UserError, match="Did you mean 'vanilla'"):
         checkpoint("vanila")
+
+
+def test_celebrities_are_named_where_everyones_names_leave_no_unshared_one(monkeypatch):
+    monkeypatch.setattr(people, "PATIENCE", 200)
+    everyone = people.draw_profiles(4000, 0)
+    avoid = {profile.name for profile in everyone}
+    famous = people.draw_profiles(3, 1, ["C1", "C2", "C3"], avoid)
+    names = [profile.name for profile in famous]
+    assert len(set(names)) == 3
+    assert not set(names) & avoid

@@ -29,6 +29,22 @@ def test_one_defect_is_named_on_one_line_and_does_not_stop(mllmu, tmp_path):
         assert out.endswith("0 structural errors, 1 defect\n")
 
 
+def test_texts_of_the_data_reach_the_terminal_as_one_bounded_line(mllmu, tmp_path):
+    data = copy_mini(tmp_path / "data")
+    gold = "\x1b]0;owned\x07\ndefect: none\u202e" + "x" * 100_000
+    change(
+        data,
+        "Retain_Set",
+        lambda rows: rows[0]["Classification_Task"]["Pure_Text_Questions"][0].update(Correct_Answer=gold),
+    )
+    code, out, _ = mllmu("data", "validate", data)
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("defect: ")]
+    assert "none of the options" in line
+    assert line.isprintable()
+    assert len(line) < 700
+
+
 def test_a_broken_config_is_an_error_of_validate_on_one_line(mllmu, tmp_path):
     data = copy_mini(tmp_path / ("a long name " * 9) / "data")
     (file,) = (data / "Test_Set").glob("*.parquet")
