@@ -80,7 +80,7 @@ def launch(
 ) -> None:
     """Become what runs the launcher, if one is asked for and did not start this process. A dry run plans alone.
 
-    The process stays, to end the launcher and what it started with itself, but holds nothing of this one, no GPU either.
+    The process stays, to end the launcher and what that started, but holds nothing of this one, no GPU either.
     """
     if config is None:
         if processes is not None:

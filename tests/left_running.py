@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-DEADLINE = 60  # seconds; reached only where something is wrong
+DEADLINE = 300  # seconds; reached only where something is wrong
 
 
 def runs(pid: int) -> bool:

@@ -16,7 +16,7 @@ from mllmu_tasks.models.adapter import read_adapter
 from mllmu_tasks.models.base import shared_bases, touches_vision
 from mllmu_tasks.models.hf import MllmuHf
 from mllmu_unlearn.cli.evaluate import parse
-from mllmu_unlearn.evaluate import _load, plan
+from mllmu_unlearn.evaluate import load_task_file, plan
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
 
 
 def test_yaml_without_a_file():
-    assert _load(io.StringIO("a: 1")) == _load("a: 1") == _load(b"a: 1") == {"a": 1}
+    assert load_task_file(io.StringIO("a: 1")) == load_task_file("a: 1") == load_task_file(b"a: 1") == {"a": 1}
 
 
 def test_task_files_are_read_by_the_safe_loader(tmp_path, monkeypatch):
@@ -118,9 +118,9 @@ def test_task_files_are_read_by_the_safe_loader(tmp_path, monkeypatch):
     for meaning in ("first", "second"):
         yaml.FullLoader.add_constructor("!function", lambda loader, node, m=meaning: (m, loader.name, node.value))
         with file.open("rb") as stream:
-            assert _load(stream) == {"task": "one", "score": (meaning, str(file), "here.score")}
+            assert load_task_file(stream) == {"task": "one", "score": (meaning, str(file), "here.score")}
     with pytest.raises(yaml.constructor.ConstructorError, match="python/tuple"):
-        _load("a: !!python/tuple [1, 2]")
+        load_task_file("a: !!python/tuple [1, 2]")
 
 
 def touches_vision_of(model, adapter):
