@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from mllmu_tasks.addresses import check_port
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.judge.rubric import MAX_TOKENS
 
@@ -211,6 +212,7 @@ def checked_url(text: str) -> str:
         raise UserError("--base_url takes no user, password, query or fragment; a key belongs into --key_env.")
     if url.scheme not in ("http", "https") or not url.host:
         raise UserError(f"--base_url '{text}' is no address; give one such as http://localhost:8000/v1.")
+    check_port(text.strip(), "--base_url")
     return str(url).rstrip("/")
 
 

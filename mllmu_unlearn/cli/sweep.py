@@ -26,7 +26,7 @@ def sweep(
     markdown: Annotated[
         Path | None, typer.Option(help="Also put the table into this document, between the sweep's marks.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Runs at a time; 0: one a GPU, two without.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=1000, help="Runs at a time; 0: one a GPU, two without.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry_run", "--dry-run", help="Check every cell, print what would run, and stop.")
     ] = False,

@@ -9,7 +9,7 @@ import yaml
 
 from mllmu_tasks.benchmark import DEFAULT_RATIO, RATIOS, Split, group_name, leaves
 from mllmu_tasks.errors import UserError, did_you_mean, quoted
-from mllmu_tasks.model_args import as_mapping
+from mllmu_tasks.model_args import as_mapping, model_args
 from mllmu_tasks.models.arguments import ARGUMENTS, check_arguments
 from mllmu_tasks.plugin import MODELS, task_folder
 from mllmu_unlearn.evaluate import load_task_file
@@ -32,6 +32,7 @@ def leaves_of(task: str) -> list[str]:
 
 def check(evaluation: Evaluation) -> None:
     """Raise UserError for what lmms-eval does not know. It is imported only for names that are not ours."""
+    model_args(evaluation.model_args, pretrained="given", peft="given")
     if evaluation.model == HF:
         given = as_mapping(evaluation.model_args)
         unknown = {name: value for name, value in given.items() if name not in ARGUMENTS}
