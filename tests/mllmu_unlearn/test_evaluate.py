@@ -63,6 +63,18 @@ def test_plans_that_cannot_be(model, tmp_path):
         plan(str(model), [str(one)], False, Path("o"), "", ["--log_samples"])
     with pytest.raises(UserError, match="nowhere"):
         plan(str(model), ["nowhere"], True, Path("o"), "", [])
+    with pytest.raises(UserError, match="peft 'adapters/a,b' holds a comma"):
+        plan(str(model), ["adapters/a,b"], False, Path("o"), "", [])
+    with pytest.raises(UserError, match="holds 'b', which is no name=value"):
+        plan(str(model), [str(one)], False, Path("o"), "processor=a,b", [])
+
+
+def test_results_stay_inside_their_folder(model, tmp_path, monkeypatch):
+    """An adapter named by a path without a name of its own."""
+    inside = make_adapter(model, tmp_path / "npo", "lora") / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    assert [run.folder for run in plan(str(model), [".."], False, Path("o"), "", [])] == [Path("o/npo")]
 
 
 def test_adapters_one_after_the_other_answer_as_alone(model, tmp_path):
