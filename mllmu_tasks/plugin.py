@@ -12,6 +12,12 @@ from pathlib import Path
 from mllmu_tasks.shipped import shipped
 
 MARK = "_mllmu_adds_tasks"
+MODELS = {
+    "mllmu_hf": "mllmu_tasks.models.hf.MllmuHf",
+    "mllmu_peft": "mllmu_tasks.models.peft_backend.MllmuPeft",
+    "mllmu_replay": "mllmu_tasks.models.replay.MllmuReplay",
+}
+"""What lmms-eval's --model calls them."""
 
 
 def task_folder() -> Path:
@@ -25,11 +31,7 @@ def register() -> list:
         _show_tasks()
         from lmms_eval.models.registry_v2 import ModelManifest
 
-        return [
-            ModelManifest("mllmu_hf", chat_class_path="mllmu_tasks.models.hf.MllmuHf"),
-            ModelManifest("mllmu_peft", chat_class_path="mllmu_tasks.models.peft_backend.MllmuPeft"),
-            ModelManifest("mllmu_replay", chat_class_path="mllmu_tasks.models.replay.MllmuReplay"),
-        ]
+        return [ModelManifest(name, chat_class_path=path) for name, path in MODELS.items()]
     except Exception as error:  # the whole plugin chain of lmms-eval hangs on this call
         warnings.warn(
             f"mllmu could not register with this lmms-eval ({error!r}); use --include_path {task_folder()}",

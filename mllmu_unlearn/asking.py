@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mllmu_tasks.benchmark import group_name
+from mllmu_tasks.model_args import model_args
+from mllmu_tasks.names import last_part
 from mllmu_tasks.request import named_people
 from mllmu_tasks.settings import DEFAULT_DATA
 from mllmu_tasks.source import HUB_ID
@@ -19,7 +21,7 @@ def commands(record: Mapping[str, Any], folder: str) -> list[str]:
     record: the content of unlearning.yaml. folder: where the result lies, or its hub id. For named people, whom no
     task knows, the first command makes their data; no examples are shown then, since these would be some of them.
     """
-    given, name = model_args(record, folder), Path(folder).name
+    given, name = opened_by(record, folder), last_part(folder)
     if not named_people(record):
         source = record["data"]["source"]
         return [_lmms_eval(_settings(source), given, group_name(None, record["forget"].get("ratio")), name)]
@@ -44,9 +46,9 @@ def _settings(source: str) -> list[str]:
     return [f"MLLMU_DATA={shlex.quote(source)}"] if here and source != DEFAULT_DATA else []
 
 
-def model_args(record: Mapping[str, Any], folder: str) -> str:
-    """How `mllmu_hf` opens a result."""
+def opened_by(record: Mapping[str, Any], folder: str) -> str:
+    """The --model_args with which `mllmu_hf` opens a result. Raises UserError for paths that lmms-eval would cut."""
     if record["kind"] == "full":
-        return f"pretrained={folder}"
-    base, revision = record["base_model"]["name_or_path"], record["base_model"]["revision"]
-    return ",".join([f"pretrained={base}", *([f"revision={revision}"] if revision else []), f"peft={folder}"])
+        return model_args(pretrained=folder)
+    base = record["base_model"]
+    return model_args(pretrained=base["name_or_path"], revision=base["revision"], peft=folder)

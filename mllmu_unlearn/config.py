@@ -9,6 +9,7 @@ from transformers.integrations import INTEGRATION_TO_CALLBACK
 from mllmu_tasks.benchmark import RATIOS
 from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.mini import model_path
+from mllmu_tasks.model_args import model_args
 from mllmu_tasks.request import id_list
 from mllmu_tasks.settings import Settings
 from mllmu_unlearn import methods, optimizer, training_flags
@@ -83,6 +84,7 @@ class _TrainConfig(Options, TrainingArguments):
         if not self.output_dir:
             raise UserError("where to? Give --output_dir.")
         self.model_name_or_path = model_path(self.model_name_or_path)
+        model_args(pretrained=self.model_name_or_path, peft=self.output_dir)  # as the result is evaluated
         self.data = self.data or Settings.from_environment().data
         self.people_ids = id_list(self.forget_ids)
         self._one_of("dtype", self.dtype, DTYPES)

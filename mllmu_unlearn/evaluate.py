@@ -22,8 +22,10 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 
 from mllmu_tasks import unanswered
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.model_args import model_args
 from mllmu_tasks.models.adapter import read_adapter
 from mllmu_tasks.models.base import shared_bases
+from mllmu_tasks.names import file_name, last_part
 
 BASE = "base"
 OURS = ("--model", "--output_path", "--log_samples")
@@ -46,30 +48,29 @@ class Run:
 
 
 def plan(
-    base: str, adapters: Sequence[str], with_base: bool, output_path: Path, model_args: str, rest: Sequence[str]
+    base: str, adapters: Sequence[str], with_base: bool, output_path: Path, more: str, rest: Sequence[str]
 ) -> list[Run]:
     """One run an adapter, and one of the base model first if wanted.
 
-    model_args: more arguments of `mllmu_hf`. rest: flags of lmms-eval, passed on. Raises UserError for adapters that
-    are none or share a name, and for flags that are set here.
+    more: arguments of `mllmu_hf`. rest: flags of lmms-eval, passed on. Raises UserError for adapters that are none or
+    share a name, for paths that lmms-eval would cut, and for flags that are set here.
     """
     for flag in rest:
         if flag.partition("=")[0] in OURS:
             raise UserError(f"{flag.partition('=')[0]} is set by `mllmu eval` itself; leave it out.")
-    names = [BASE] * with_base + [Path(adapter).name for adapter in adapters]
+    names = [BASE] * with_base + [file_name(last_part(adapter), "the adapter's name") for adapter in adapters]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"two runs would be called '{twice[0]}'; rename an adapter folder, since results go by name.")
     if not names:
         raise UserError("nothing to evaluate: name --adapters, or add --with_base.")
+    given = [model_args(more, pretrained=base, peft=peft) for peft in [None] * with_base + list(adapters)]
     for adapter in adapters:
         read_adapter(adapter)  # before hours of work, not after
     runs = []
-    for name, adapter in zip(names, [None] * with_base + list(adapters), strict=True):
-        peft = f",peft={adapter}" if adapter else ""
-        more = f",{model_args}" if model_args else ""
+    for name, line in zip(names, given, strict=True):
         folder = output_path / name
-        arguments = ("--model", "mllmu_hf", "--model_args", f"pretrained={base}{peft}{more}", *rest)
+        arguments = ("--model", "mllmu_hf", "--model_args", line, *rest)
         runs.append(Run(name, folder, (*arguments, "--log_samples", "--output_path", str(folder))))
     return runs
 
@@ -114,7 +115,7 @@ def _shared_tasks() -> Iterator[None]:
     gc.freeze()
     try:
         with (
-            patch.object(yaml, "full_load", _load),
+            patch.object(yaml, "full_load", load_task_file),
             patch.object(lmms_eval.__main__, "TaskManager", _once(lmms_eval.__main__.TaskManager)),
             patch.object(lmms_eval.evaluator, "get_task_dict", _once(lmms_eval.evaluator.get_task_dict)),
         ):
@@ -131,7 +132,7 @@ class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
         self.name = getattr(stream, "name", "<text>")
 
 
-def _load(stream: Any) -> Any:
+def load_task_file(stream: Any) -> Any:
     """In place of `yaml.full_load`. lmms-eval goes on changing what `!function` means, so it is looked up each time."""
     if FUNCTION in yaml.FullLoader.yaml_constructors:
         _Loader.add_constructor(FUNCTION, yaml.FullLoader.yaml_constructors[FUNCTION])

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 import yaml
-from huggingface_hub import EvalResult, EvalResultEntry, HfApi, eval_result_entries_to_yaml, get_token
+from huggingface_hub import EvalResult, EvalResultEntry, HfApi, constants, eval_result_entries_to_yaml, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from mllmu_tasks import strict_json
+from mllmu_tasks.addresses import check_port
 from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import read_adapter, read_record
@@ -50,6 +51,7 @@ def push(
     results: lmms-eval output of this model, for the card. base_model: the hub id of the base model, where the
     adapter was made from a local folder. dry_run: print what would go.
     """
+    check_port(endpoint or constants.ENDPOINT, "HF_ENDPOINT")
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
         runs = _runs(results)

@@ -1,6 +1,7 @@
 """What a run is, in plain facts: those that a checkpoint must share to be continued, and those of unlearning.yaml."""
 
 import json
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,11 @@ STEP = (
     *("weight_decay", "max_grad_norm", "dtype", "bf16", "fp16", "train_sampling_strategy", "data_seed"),
 )
 """What also decides what a run learns; on the card where it is neither 0 nor empty."""
+RARE = (
+    *("adam_beta1", "adam_beta2", "adam_epsilon", "optim_args", "lr_scheduler_kwargs", "neftune_noise_alpha"),
+    *("tf32", "full_determinism"),
+)
+"""What decides it, too, and is seldom given; on the card where it is."""
 
 
 def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, Any]:
@@ -51,7 +57,14 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
         "optim": str(config.optim),
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
+        "other": _rare(config) or None,  # None as in checkpoints that do not know it
     }
+
+
+def _rare(config: "UnlearnConfig | FinetuneConfig") -> dict[str, Any]:
+    """Those of `RARE` that are not at their default."""
+    defaults = {field.name: field.default for field in fields(config)}
+    return {name: value for name in RARE if (value := getattr(config, name)) != defaults[name]}
 
 
 def _words(sample: Sample) -> str:
@@ -75,6 +88,7 @@ def record(
         }
     values = {name: getattr(config, name) for name in STEP}
     options |= {name: v.value if isinstance(v, Enum) else v for name, v in values.items() if v}
+    options |= _rare(config)
     options["processes"] = config.world_size
     options |= {f"stop_{side}_loss_above": bound for side, bound in config.bounds.items()}
     if config.load_in_4bit:

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from mllmu_tasks.addresses import check_port
 from mllmu_tasks.errors import UserError, quoted
 from mllmu_tasks.judge.body import ACCEPTED, Answer, UnusableBody, read
 from mllmu_tasks.judge.rubric import MAX_TOKENS
@@ -215,10 +216,9 @@ def checked_url(text: str) -> str:
         raise UserError("--base_url is no address; give one such as http://localhost:8000/v1.") from None
     if url.userinfo or url.query or url.fragment:
         raise UserError("--base_url takes no user, password, query or fragment; a key belongs into --key_env.")
-    if url.port is not None and not 0 < url.port < 65536:
-        raise UserError(f"--base_url names the port {url.port}; ports go from 1 to 65535.")
     if url.scheme not in ("http", "https") or not url.host:
         raise UserError(f"--base_url {quoted(text)} is no address; give one such as http://localhost:8000/v1.")
+    check_port(text.strip(), "--base_url")
     return str(url).rstrip("/")
 
 

@@ -65,9 +65,10 @@ def request(
 ) -> None:
     """Make the data that ask whether named people are forgotten: mllmu_forget is about exactly them."""
     from mllmu_tasks import request as requests
+    from mllmu_tasks.names import last_part
     from mllmu_tasks.settings import Settings
     from mllmu_tasks.source import open_source
-    from mllmu_unlearn.asking import evaluation, model_args
+    from mllmu_unlearn.asking import evaluation, opened_by
 
     if (forget_ids is None) == (adapter is None):
         raise UserError("whose data? Give --forget_ids 009,032 or --adapter FOLDER, one of them.")
@@ -77,7 +78,7 @@ def request(
     else:
         record = requests.of_adapter(adapter)
         source = requests.source_of(record, adapter, data)
-        ids, given = requests.named_people(record), model_args(record, adapter)
+        ids, given = requests.named_people(record), opened_by(record, adapter)
     made = requests.write(source, ids, out)
     size = sum(file.stat().st_size for file in out.rglob("*.parquet")) / 2**20
     print(
@@ -89,7 +90,7 @@ def request(
             f"note: mllmu_test cannot ask about {', '.join(made.untested)}: not in Test_Set of {source.name}; "
             "MLLMU_MAY_LOSE=1 lets it ask about the others"
         )
-    print(f"to ask about them:\n    {evaluation(str(out), given, out.name)}")
+    print(f"to ask about them:\n    {evaluation(str(out), given, last_part(str(out)))}")
 
 
 def _print_report(data: str) -> "Report":

@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mllmu_unlearn import own_folder
 from mllmu_unlearn.demo.display import Bars
 from mllmu_unlearn.demo.stages import Runner, write_whole
+
+COMMAND = "mllmu demo"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,23 +31,15 @@ def demo(
     from mllmu_unlearn.demo.plan import METHODS, MODELS, Layout, evaluation_command, plan, unlearning_command
 
     began = time.monotonic()
-    layout = Layout(out)
-    rows = (*MODELS, *METHODS)
+    layout, rows = Layout(out), (*MODELS, *METHODS)
+    commands = [*(unlearning_command(layout, m) for m in METHODS), *(evaluation_command(layout, r) for r in rows)]
+    own_folder.mark(out, COMMAND)
     workers, cores = _workers()
     console = Console()
     console.print(
         f"mllmu demo: everything goes to {out} (logs in {out / 'logs'}); Ctrl-C keeps what is finished.", soft_wrap=True
     )
-    write_whole(
-        out / "commands.sh",
-        "\n".join(
-            [
-                *(unlearning_command(layout, m) for m in METHODS),
-                *(evaluation_command(layout, r) for r in rows),
-            ]
-        )
-        + "\n",
-    )
+    write_whole(out / "commands.sh", "\n".join(commands) + "\n")
     try:
         if from_scratch:
             layout.scratch.prepare()

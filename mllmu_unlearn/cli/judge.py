@@ -1,6 +1,7 @@
 """`mllmu judge`: the factuality of logged generation answers, 1 to 10, by a language model."""
 
 import asyncio
+import math
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ def judge(
     from mllmu_tasks.judge.client import ChatClient, fit_for_a_terminal
     from mllmu_tasks.judge.judging import make_plan
 
+    if not math.isfinite(timeout):
+        raise UserError(f"--timeout {timeout} is no number of seconds.")
     key = os.environ.get(key_env) if key_env else None
     client = ChatClient(base_url, model, key, timeout=timeout, retries=retries)
     cache = GradeCache(model, client.base_url)

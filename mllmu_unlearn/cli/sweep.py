@@ -9,8 +9,11 @@ import typer
 from rich.console import Console
 
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn import own_folder
 from mllmu_unlearn.demo.display import Bars
 from mllmu_unlearn.demo.stages import Runner, Stage, write_whole
+
+COMMAND = "mllmu sweep"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,12 +26,12 @@ def sweep(
     markdown: Annotated[
         Path | None, typer.Option(help="Also put the table into this document, between the sweep's marks.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Runs at a time; 0: one a GPU, two without.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=1000, help="Runs at a time; 0: one a GPU, two without.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry_run", "--dry-run", help="Check every cell, print what would run, and stop.")
     ] = False,
 ) -> None:
-    from mllmu_unlearn.sweep import grid, plan
+    from mllmu_unlearn.sweep import grid, output, plan
 
     token = os.environ.pop("HF_TOKEN", None)  # lmms-eval logs it under this name
     if token:
@@ -37,6 +40,9 @@ def sweep(
     console = Console()
     chosen = grid.read(_shipped(file))
     layout = plan.Layout(out or Path("sweeps") / chosen.name)
+    own_folder.check(layout.home, COMMAND)
+    if markdown:
+        output.check_block(markdown, f"sweep {chosen.name}")
     planned = plan.make(chosen, layout, dry_run=dry_run)
     places = _places(workers, any(config.accelerate_config for config in planned.configs.values()))
     if chosen.left_out:
@@ -55,6 +61,7 @@ def sweep(
         f"goes to {layout.home}; Ctrl-C keeps what is finished.",
         soft_wrap=True,
     )
+    own_folder.mark(layout.home, COMMAND)
     plan.write_recipes(chosen, layout)
     try:
         with display:

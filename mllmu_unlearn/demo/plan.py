@@ -9,6 +9,7 @@ from pathlib import Path
 from mllmu_tasks import __version__
 from mllmu_tasks.benchmark import Leaf, leaves
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.model_args import model_args
 from mllmu_tasks.results.runs import load_runs
 from mllmu_tasks.results.validity import all_flaws
 from mllmu_unlearn.demo import scratch
@@ -107,9 +108,9 @@ def _unlearn_arguments(layout: Layout, method: str) -> list[str]:
 
 def _evaluation_arguments(layout: Layout, row: str, adapter: Path | None) -> list[str]:
     model = layout.model("retain_only" if row == "retain_only" else "vanilla")
-    peft = f",peft={adapter}" if adapter else ""
+    given = model_args("dtype=float32", pretrained=str(model), peft=str(adapter or ""))
     return [
-        *("--model", "mllmu_hf", "--model_args", f"pretrained={model}{peft},dtype=float32"),
+        *("--model", "mllmu_hf", "--model_args", given),
         *("--tasks", TASKS, "--batch_size", "32", "--log_samples"),
         *("--output_path", str(layout.results(row))),
     ]

@@ -17,6 +17,7 @@ evaluate:                             # leave it out to train only
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -28,11 +29,14 @@ import yaml
 from mllmu_tasks import strict_yaml
 from mllmu_tasks.errors import UserError, did_you_mean, quoted, shown
 from mllmu_tasks.mini import model_path
+from mllmu_tasks.names import file_name
 from mllmu_unlearn import methods
 from mllmu_unlearn.recipes import shipped_recipe
 
 KEYS = ("base", "grid", "references", "evaluate")
 PATHS_AND_METHOD = ("recipe", "method")
+MOST_CELLS = 10_000
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def read(file: Path) -> Sweep:
     grids = content["grid"] if isinstance(content["grid"], list) else [content["grid"]]
     cells, left_out = [], []
     for grid in grids:
-        for place in _combinations(_mapping(grid, file, "grid")):
+        for place in _combinations(_mapping(grid, file, "grid"), file):
             made = _cell(base, place, file)
             if made is None and grid.get("method") == "all":
                 left_out.append(place["method"])
@@ -91,8 +95,10 @@ def read(file: Path) -> Sweep:
         given = _mapping(content["evaluate"], file, "evaluate")
         _only(given, [f.name for f in fields(Evaluation)], file, "evaluate.")
         evaluation = _evaluation(given, file)
-    references = {str(name): model_path(str(model)) for name, model in references.items()}
-    return Sweep(file.stem, _named_apart(cells, references), references, evaluation, tuple(left_out))
+    what = f"the reference of '{file}'"
+    references = {file_name(str(name), what): model_path(str(model)) for name, model in references.items()}
+    name = file_name(file.stem, "the sweep")
+    return Sweep(name, _named_apart(cells, references), references, evaluation, tuple(left_out))
 
 
 def _content(file: Path, what: str) -> Any:
@@ -117,10 +123,13 @@ def text_of(cell: Cell) -> str:
     return yaml.safe_dump(cell.flags, sort_keys=False, allow_unicode=True)
 
 
-def _combinations(grid: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+def _combinations(grid: Mapping[str, Any], file: Path) -> Iterable[dict[str, Any]]:
     axes = {key: value if isinstance(value, list) else [value] for key, value in grid.items()}
     if grid.get("method") == "all":
         axes["method"] = list(methods.names())
+    count = math.prod(map(len, axes.values()))
+    if count > MOST_CELLS:
+        raise UserError(f"the grid of '{file}' has {count:,} cells; make it {MOST_CELLS:,} at most.")
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
 
@@ -132,7 +141,7 @@ def _cell(base: Mapping[str, Any], place: dict[str, Any], file: Path) -> Cell | 
     found: dict[str, Any] = {}
     if recipe is not None:
         named = flags.get("method")
-        path = _recipe(str(recipe).format(method=methods.get(named).name if named else ""), file)
+        path = _recipe(str(recipe).replace("{method}", methods.get(str(named)).name if named else ""), file)
         if path is None:
             return None
         found = _mapping(_content(path, "the recipe"), path, "")
@@ -144,8 +153,14 @@ def _cell(base: Mapping[str, Any], place: dict[str, Any], file: Path) -> Cell | 
     parts = [methods.get(str(flags["method"])).name]
     parts += [f"{key}-{_short(value)}" for key, value in place.items() if key not in PATHS_AND_METHOD]
     if "recipe" in place:
-        parts.append(Path(place["recipe"]).stem)
-    return Cell("-".join(parts), flags)
+        parts.append(_short(Path(str(place["recipe"])).stem))
+    return Cell(file_name(_bounded("-".join(parts)), f"the cell of '{file}'"), flags)
+
+
+def _bounded(name: str) -> str:
+    """A name of many axes, cut: folders are called so."""
+    short = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return name if len(name) <= LONGEST_NAME else short
 
 
 def _recipe(name: str, file: Path) -> Path | None:

@@ -16,6 +16,7 @@ from mllmu_tasks.results.statistics import Estimate
 from mllmu_tasks.results.table import ARROWS
 from mllmu_tasks.results.text_safety import csv_cell, json_text, one_line
 from mllmu_tasks.results.text_safety import markdown as escaped
+from mllmu_tasks.user_files import read_text
 from mllmu_unlearn.demo.stages import write_whole
 from mllmu_unlearn.sweep.rows import Row
 
@@ -58,14 +59,24 @@ def replace_block(file: Path, name: str, content: str) -> None:
 
     Raises UserError if the file exists without the marks.
     """
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    before, after = "", "\n"
-    if file.exists():
-        whole = file.read_text(encoding="utf-8")
-        if whole.count(begin) != 1 or whole.count(end) != 1 or whole.index(begin) > whole.index(end):
-            raise UserError(f"'{file}' has no place for the table: put the lines '{begin}' and '{end}' into it.")
-        before, after = whole.partition(begin)[0], whole.partition(end)[2]
+    before, after = check_block(file, name)
+    begin, end = _marks(name)
     write_whole(file, f"{before}{begin}\n{content}\n{end}{after}")
+
+
+def check_block(file: Path, name: str) -> tuple[str, str]:
+    """What stands before and after the block. Raises UserError if the file exists without the marks."""
+    begin, end = _marks(name)
+    if not file.exists():
+        return "", "\n"
+    whole = read_text(file, f"--markdown '{file}'")
+    if whole.count(begin) != 1 or whole.count(end) != 1 or whole.index(begin) > whole.index(end):
+        raise UserError(f"'{file}' has no place for the table: put the lines '{begin}' and '{end}' into it.")
+    return whole.partition(begin)[0], whole.partition(end)[2]
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- begin {name} -->", f"<!-- end {name} -->"
 
 
 def machine() -> str:

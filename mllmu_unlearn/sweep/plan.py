@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllmu_tasks import __version__
-from mllmu_tasks.benchmark import DEFAULT_RATIO, RATIOS, Split, group_name, leaves
+from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.model_args import model_args
 from mllmu_tasks.models.adapter import weights_fingerprint
 from mllmu_tasks.request import hashes
 from mllmu_tasks.results.runs import load_runs
@@ -19,6 +20,7 @@ from mllmu_tasks.results.validity import all_flaws
 from mllmu_unlearn.config import UnlearnConfig, parse
 from mllmu_unlearn.demo.stages import Stage, write_whole
 from mllmu_unlearn.methods import source_hash
+from mllmu_unlearn.sweep.evaluation import check, leaves_of
 from mllmu_unlearn.sweep.grid import Cell, Evaluation, Sweep, text_of
 
 SETTINGS = ("MLLMU_SEED", "MLLMU_SHOTS", "MLLMU_SHOT_QUESTIONS")
@@ -62,6 +64,8 @@ def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
     asked = _content(environment["MLLMU_DATA"])
     environment |= {name: os.environ.get(name, "") for name in SETTINGS}
     evaluation = sweep.evaluation and _with_tasks(sweep.evaluation, configs)
+    if evaluation:
+        check(evaluation)
     stages = []
     for name, model in sweep.references.items() if evaluation else ():
         known = f"{weights_fingerprint(model)} {asked}"
@@ -125,7 +129,10 @@ def _parsed(cell: Cell, layout: Layout, dry_run: bool) -> UnlearnConfig:
         recipe.write_text(text_of(cell), encoding="utf-8")
         try:
             flags = ["--config", str(recipe), "--output_dir", str(layout.result(cell.name))]
-            return parse(UnlearnConfig, [*flags, *(["--dry_run"] if dry_run else [])])
+            config = parse(UnlearnConfig, [*flags, *(["--dry_run"] if dry_run else [])])
+            if not dry_run:
+                config.check_trackers()
+            return config
         except UserError as error:
             raise UserError(f"cell {cell.name}: {str(error).replace(folder + os.sep, '')}") from error
 
@@ -158,11 +165,8 @@ def _evaluate(
     environment: dict[str, str],
 ) -> Stage:
     out = layout.scores(row)
-    options = [f"pretrained={model}", f"peft={peft}" if peft else "", evaluation.model_args]
-    if any("," in path for path in (model, peft)):
-        raise UserError(f"lmms-eval takes no path with a comma: '{peft or model}'.")
     arguments = [
-        *("--model", evaluation.model, "--model_args", ",".join(filter(None, options))),
+        *("--model", evaluation.model, "--model_args", model_args(evaluation.model_args, pretrained=model, peft=peft)),
         *("--tasks", evaluation.tasks, "--batch_size", str(evaluation.batch_size)),
         *("--log_samples", "--output_path", str(out)),
     ]
@@ -182,16 +186,7 @@ def complete(folder: Path, tasks: list[str]) -> None:
     """Raises UserError unless the folder holds one run in which every wanted leaf has a scored question."""
     run = load_runs([folder])[-1]
     scored = {sample.leaf.name for sample in run.samples}
-    names = {leaf.name for leaf in leaves()}
-    groups = {group_name(s, r): (s, r) for s in (None, *Split) for r in RATIOS}
-    missing = []
-    for task in tasks:
-        if task in names:
-            missing += [task] if task not in scored else []
-        elif task in groups:
-            split, ratio = groups[task]
-            wanted = [leaf for leaf in leaves(ratio or DEFAULT_RATIO) if split in (None, leaf.split)]
-            missing += [leaf.name for leaf in wanted if leaf.name not in scored]
+    missing = [leaf for task in tasks for leaf in leaves_of(task) if leaf not in scored]
     if missing:
         raise UserError(f"no question of {', '.join(missing)} was scored.")
     void = [flaw for flaw in all_flaws([run]) if flaw.void]

@@ -61,4 +61,4 @@ def test_a_place_with_a_space_stays_one_word():
     ],
 )
 def test_how_it_is_opened(changes, expected):
-    assert asking.model_args(RECORD | changes, "out") == expected
+    assert asking.opened_by(RECORD | changes, "out") == expected

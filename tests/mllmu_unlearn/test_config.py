@@ -212,6 +212,8 @@ def test_bad_yaml(tmp_path, text, message):
         (["--report_to", "tensorbord"], "Did you mean 'tensorboard'"),
         (["--push_to_hub"], "push_to_hub"),
         (["stray"], "'stray'"),
+        (["--output_dir", "adapters/a,b"], "peft 'adapters/a,b' holds a comma"),
+        (["--model_name_or_path", "models/a,b"], "pretrained 'models/a,b' holds a comma"),
         (["--save_strategy", "never"], "never"),
     ],
 )

@@ -16,7 +16,7 @@ from mllmu_tasks.models.adapter import read_adapter
 from mllmu_tasks.models.base import shared_bases, touches_vision
 from mllmu_tasks.models.hf import MllmuHf
 from mllmu_unlearn.cli.evaluate import parse
-from mllmu_unlearn.evaluate import _load, plan
+from mllmu_unlearn.evaluate import load_task_file, plan
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,18 @@ def test_plans_that_cannot_be(model, tmp_path):
         plan(str(model), [str(one)], False, Path("o"), "", ["--log_samples"])
     with pytest.raises(UserError, match="nowhere"):
         plan(str(model), ["nowhere"], True, Path("o"), "", [])
+    with pytest.raises(UserError, match="peft 'adapters/a,b' holds a comma"):
+        plan(str(model), ["adapters/a,b"], False, Path("o"), "", [])
+    with pytest.raises(UserError, match="holds 'b', which is no name=value"):
+        plan(str(model), [str(one)], False, Path("o"), "processor=a,b", [])
+
+
+def test_results_stay_inside_their_folder(model, tmp_path, monkeypatch):
+    """An adapter named by a path without a name of its own."""
+    inside = make_adapter(model, tmp_path / "npo", "lora") / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    assert [run.folder for run in plan(str(model), [".."], False, Path("o"), "", [])] == [Path("o/npo")]
 
 
 def test_adapters_one_after_the_other_answer_as_alone(model, tmp_path):
@@ -107,7 +119,7 @@ def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
 
 
 def test_yaml_without_a_file():
-    assert _load(io.StringIO("a: 1")) == _load("a: 1") == _load(b"a: 1") == {"a": 1}
+    assert load_task_file(io.StringIO("a: 1")) == load_task_file("a: 1") == load_task_file(b"a: 1") == {"a": 1}
 
 
 def test_task_files_are_read_by_the_safe_loader(tmp_path, monkeypatch):
@@ -118,9 +130,9 @@ def test_task_files_are_read_by_the_safe_loader(tmp_path, monkeypatch):
     for meaning in ("first", "second"):
         yaml.FullLoader.add_constructor("!function", lambda loader, node, m=meaning: (m, loader.name, node.value))
         with file.open("rb") as stream:
-            assert _load(stream) == {"task": "one", "score": (meaning, str(file), "here.score")}
+            assert load_task_file(stream) == {"task": "one", "score": (meaning, str(file), "here.score")}
     with pytest.raises(yaml.constructor.ConstructorError, match="python/tuple"):
-        _load("a: !!python/tuple [1, 2]")
+        load_task_file("a: !!python/tuple [1, 2]")
 
 
 def touches_vision_of(model, adapter):

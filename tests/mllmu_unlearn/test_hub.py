@@ -72,6 +72,12 @@ def results(tmp_path):
     return write
 
 
+def test_a_port_that_no_server_has_is_said_before_anything_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://localhost:99999")
+    with pytest.raises(UserError, match=r"HF_ENDPOINT .* ports are numbers from 1 to 65535"):
+        push(tmp_path, "--repo_id", "me/adapter")
+
+
 def push(*arguments: str) -> str:
     return CliRunner().invoke(app, ["push", *map(str, arguments)], catch_exceptions=False).output
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from left_running import runs, wait_until
+from left_running import DEADLINE, runs, wait_until
 
 from mllmu_unlearn import processes
 
@@ -51,7 +51,7 @@ def test_a_signal_ends_children_and_their_children(supervised, number, code):
     process, pids = supervised
     assert all(map(runs, pids))
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == code
     assert [pid for pid in pids if runs(pid)] == []
     assert "Traceback" not in said

@@ -273,6 +273,8 @@ def test_a_checkpoint_of_another_run_is_refused(flags, tmp_path, monkeypatch, ca
     for name, value in other.items():
         with pytest.raises(UserError, match=f"another run \\({name} differ"):
             unlearn(flags, "npo", *STEPS, f"--{name}", value, "--resume_from_checkpoint")
+    with pytest.raises(UserError, match=r"another run \(other differ"):
+        unlearn(flags, "npo", *STEPS, "--adam_beta1", "0.5", "--resume_from_checkpoint")
     stamp = tmp_path / "out.checkpoints" / "run.json"
     whole = stamp.read_text()
     stamp.write_text(whole[:20])

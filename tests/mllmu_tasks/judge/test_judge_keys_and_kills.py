@@ -56,7 +56,7 @@ def test_a_local_server_needs_no_key(judge, server, answers):
     assert "Authorization" not in server.requests[0][1]
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_run_goes_on_where_it_stopped(judge, server, answers, sign):
     folder = answers("npo", {IMAGE: {f"{n:03}": ["grade 5", "grade 6"] for n in range(1, 21)}})
     server.pause = 0.1
@@ -74,12 +74,12 @@ def test_a_killed_run_goes_on_where_it_stopped(judge, server, answers, sign):
     kept = len([*folder.parent.joinpath("cache", "judge").rglob("*.json")])
     assert 7 <= kept < 40
     assert not list(folder.rglob("*_judged.json"))
-    if sign == signal.SIGINT:
-        assert process.returncode == 130
-        assert (
-            errors.strip()
-            == f"mllmu: stopped. {kept} answers were judged and are kept; the same command goes on from there."
+    if sign != signal.SIGKILL:
+        assert process.returncode == 128 + sign
+        assert errors.strip().endswith(
+            f"mllmu: stopped. {kept} answers were judged and are kept; the same command goes on from there."
         )
+        assert "Traceback" not in errors
     server.pause = 0
     server.requests.clear()
     assert judge(folder)[0] == 0

@@ -34,7 +34,26 @@ def test_tasks_lists_groups_and_leaves_and_the_folder_to_include(mllmu):
     assert {leaf.name for leaf in leaves()} <= {file.stem for file in folder.rglob("*.yaml")}
 
 
-@pytest.mark.parametrize("arguments", [("unlaern",), ("export",), ("data", "mini", "--people", "x", "--out", "y")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("unlaern",),
+        ("export",),
+        ("data", "mini", "--people", "x", "--out", "y"),
+        ("data", "mini", "--seed", "9" * 5000, "--out", "y"),
+        ("judge", "absent", "--base_url", "http://localhost:99999/v1"),
+        ("judge", "absent", "--timeout", "nan"),
+        ("judge", "absent", "--timeout", "inf"),
+        ("judge", "absent", "--retries", "9" * 5000),
+        ("sweep", "absent.yaml", "--workers", "9" * 5000),
+        ("sweep", "absent.yaml", "--workers", "100000000"),
+        ("unlearn", "--seed", "9" * 5000),
+        ("demo", "--out", __file__),
+        ("demo", "--out", str(Path(__file__).parent)),
+        ("demo", "--out", "a,b"),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:40],
+)
 def test_bad_usage_ends_with_exit_code_2(mllmu, arguments):
     code, _, err = mllmu(*arguments)
     assert code == 2

@@ -98,6 +98,36 @@ def test_what_is_wrong_is_said(sweep, text, message):
         sweep(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{grid: {method: npo}, references: {'../../../evil': m}}", "the reference .* cannot name a file"),
+        ("{grid: {method: npo}, references: {'': m}}", "the reference .* cannot name a file"),
+        ("grid: {method: npo, '../../evil': 1}", "the cell .* cannot name a file"),
+        (
+            "{grid: {method: npo, seed: [" + ",".join(map(str, range(101))) + "], lora_r: [" + "1," * 100 + "]}}",
+            "10,100",
+        ),
+        ("{base: {recipe: '{method.__class__}{0}'}, grid: {method: npo}}", "there is no recipe"),
+        ("grid: {method: npo, seed: " + "9" * 5000 + "}", "digits"),
+        ("grid: " + "[" * 20_000, "nesting|nested"),
+        ("base: {recipe: deep.yaml}\ngrid: {method: npo}", "the recipe .*nest"),
+    ],
+)
+def test_what_would_write_elsewhere_or_never_end_is_said(sweep, tmp_path, text, message):
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 20_000)
+    with pytest.raises(UserError, match=message) as refusal:
+        sweep(text)
+    assert len(str(refusal.value)) < 2000
+
+
+def test_a_cell_of_many_axes_has_a_name_that_fits(sweep):
+    axes = ", ".join(f"{'x' * 30}{n}: {'y' * 30}" for n in range(10))
+    one, other = (sweep(f"grid: {{method: npo, {axes}, last: {n}}}").cells[0].name for n in (1, 2))
+    assert len(one) < 150
+    assert one != other
+
+
 def test_tasks_may_be_a_list(sweep):
     made = sweep("{grid: {method: npo}, evaluate: {tasks: [mllmu_forget, mllmu_retain], model: null}}")
     assert made.evaluation == Evaluation("mllmu_forget,mllmu_retain")

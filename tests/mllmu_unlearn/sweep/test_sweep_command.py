@@ -2,9 +2,13 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
+from left_running import DEADLINE, naming, wait_until
 from transformers import training_args
 from typer.testing import CliRunner
 
@@ -119,6 +123,21 @@ def test_a_dry_run_takes_flags_of_another_machine(sweep, monkeypatch):
         ),
         ({"method": "npo", "model_name_or_path": "no/model"}, {}, "no/model"),
         (
+            {"method": "npo", "report_to": "mlflow"},
+            {},
+            "cell npo-report_to-mlflow: --report_to mlflow needs its package",
+        ),
+        ({"method": "npo"}, {"evaluate": {"tasks": "mllmu_15,mllmu_forgt"}}, "no task 'mllmu_forgt'.*'mllmu_forget'"),
+        ({"method": "npo"}, {"evaluate": {"tasks": "mllmu_nothing*"}}, r"no task 'mllmu_nothing\*'"),
+        ({"method": "npo"}, {"evaluate": {"tasks": "mllmu_15,mllmu_forget_15"}}, "ask mllmu_forget_15_.* twice"),
+        ({"method": "npo"}, {"evaluate": {"tasks": "mllmu_15,mmmu_vl"}}, "lmms-eval knows no task 'mmmu_vl'.*mmmu_val"),
+        ({"method": "npo"}, {"evaluate": {"model": "mllmu_hff"}}, "lmms-eval knows no model 'mllmu_hff'.*'mllmu_hf'"),
+        ({"method": "npo"}, {"evaluate": {"model_args": "dtyp=float32"}}, "no argument 'dtyp'.*'dtype'"),
+        ({"method": "npo"}, {"evaluate": {"model_args": "dtype=float33"}}, "dtype=float33 is not known"),
+        ({"method": "npo"}, {"evaluate": {"model_args": "processor=a,b"}}, "'b', which is no name=value"),
+        ({"method": "npo"}, {"evaluate": {"batch_size": 0}}, "--batch_size 0 is neither"),
+        ({"method": "npo"}, {"evaluate": {}, "references": {"x": "a,b"}}, "a,b"),
+        (
             {"method": "npo", "forget_ratio": None, "forget_ids": "009"},
             {"evaluate": {"batch_size": 1}},
             "mllmu data request",
@@ -129,3 +148,37 @@ def test_every_cell_is_checked_before_anything_runs(sweep, tmp_path, grid, more,
     with pytest.raises(UserError, match=message):
         sweep(grid, **more)
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_into_a_foreign_folder_or_document(sweep, tmp_path):
+    document = tmp_path / "notes.md"
+    document.write_text("no marks")
+    with pytest.raises(UserError, match="has no place for the table"):
+        sweep({"method": "prompting"}, "--markdown", str(document))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "table.md").write_text("theirs")
+    for flags in ((), ("--dry_run",)):
+        with pytest.raises(UserError, match="was not made by `mllmu sweep`; choose another --out"):
+            sweep({"method": "prompting"}, *flags)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["table.md"]
+    assert (tmp_path / "out" / "table.md").read_text() == "theirs"
+
+
+def test_a_schedulers_signal_ends_the_sweep_and_what_it_runs(tmp_path):
+    """What is finished is kept, and no process is left."""
+    file, out = tmp_path / "trial.yaml", tmp_path / "out"
+    cells = [{"method": "prompting"}, {"method": "npo", "num_train_epochs": 1000, "dtype": "float32"}]
+    file.write_text(yaml.safe_dump({"base": BASE, "grid": cells}, sort_keys=False))
+    command = [sys.executable, "-m", "mllmu_unlearn.cli.main", "sweep", str(file), "--out", str(out), "--workers", "1"]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        log = out / "logs" / "unlearn-npo-num_train_epochs-1000-dtype-float32.log"
+        wait_until(lambda: log.is_file() and naming(str(out / "adapters" / "npo")))
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(DEADLINE)
+    assert code == 143
+    wait_until(lambda: not naming(str(out)))
+    assert "Stopped. Finished cells are kept" in (tmp_path / "said").read_text()
+    assert (out / "stages" / "unlearn-prompting.json").is_file()
+    assert (out / "adapters" / "prompting" / "unlearning.yaml").is_file()
