@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
-
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.weight_files import first_not_finite
 
 
 def require_finite_weights(folder: Path) -> None:
@@ -14,10 +12,8 @@ def require_finite_weights(folder: Path) -> None:
     A finite loss can be followed by a step that is not; what is written is what counts.
     """
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118, it is no dict
-                if not torch.isfinite(tensors.get_tensor(name)).all():
-                    raise UserError(
-                        f"the weights are not finite any more ({name}); lower --learning_rate, set --max_grad_norm 1, "
-                        "or use --dtype float32."
-                    )
+        if name := first_not_finite(file):
+            raise UserError(
+                f"the weights are not finite any more ({name}); lower --learning_rate, set --max_grad_norm 1, "
+                "or use --dtype float32."
+            )

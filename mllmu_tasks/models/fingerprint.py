@@ -9,13 +9,11 @@ from typing import BinaryIO
 
 from mllmu_tasks import strict_json
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.user_files import read_text
+from mllmu_tasks.models.weight_files import files_of_model
 
 SAMPLES = 16
 LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 SAMPLE_BYTES = 64
-INDEX = "model.safetensors.index.json"
-WHOLE = "model.safetensors"
 
 
 def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
@@ -26,7 +24,7 @@ def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
     snapshot, which is downloaded if it is not there. Raises UserError if there are no safetensors.
     """
     folder = local_folder(name_or_path, revision=revision)
-    files = _weight_files(folder, name_or_path)
+    files = files_of_model(folder, name_or_path)
     if (folder / ADAPTER_FILES[0]).is_file():  # Transformers applies an adapter that lies beside the weights
         files.append(folder / ADAPTER_FILES[1])
     try:
@@ -50,19 +48,6 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
     for name in sorted(parts):
         digest.update(parts[name])
     return digest.hexdigest()[:32]
-
-
-def _weight_files(folder: Path, name: str) -> list[Path]:
-    """The files that Transformers would load."""
-    if (folder / WHOLE).is_file():
-        return [folder / WHOLE]
-    if not (folder / INDEX).is_file():
-        raise UserError(f"model '{name}' has no {WHOLE} and no {INDEX}; only safetensors are opened.")
-    try:
-        shards = sorted(set(strict_json.loads(read_text(folder / INDEX, f"'{folder / INDEX}'"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"'{folder / INDEX}' is no index of shards; fetch it again.") from error
-    return [folder / shard for shard in shards]
 
 
 def _tensors(content: BinaryIO) -> dict[str, bytes]:

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.fingerprint import INDEX, WHOLE, local_folder, weights_fingerprint
+from mllmu_tasks.models.fingerprint import local_folder, weights_fingerprint
+from mllmu_tasks.models.weight_files import INDEX, WHOLE
 
 
 @pytest.fixture
