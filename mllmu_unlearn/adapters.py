@@ -40,12 +40,12 @@ class Lora:
 
 
 def refuse_adapter_folder(name_or_path: str) -> None:
-    """Raise UserError if the base model is itself an adapter: LoRA on LoRA would lose the first one."""
+    """Raise UserError if the base model is an adapter or has one beside it: LoRA on LoRA would lose the first one."""
     folder = Path(name_or_path)
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if (folder / "adapter_config.json").is_file():
+        what = "has an adapter beside its weights" if (folder / "config.json").is_file() else "is an adapter, no model"
         raise UserError(
-            f"'{name_or_path}' is an adapter, not a model; merge it first: "
-            f"mllmu export {name_or_path} --out {folder.name}-merged."
+            f"'{name_or_path}' {what}; merge the adapter first and train the result: mllmu export ADAPTER --out MERGED."
         )
 
 

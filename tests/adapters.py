@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from peft import IA3Config, LoraConfig, ShiraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, ShiraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
 from mllmu_tasks.models.fingerprint import weights_fingerprint
@@ -23,16 +23,22 @@ def make_adapter(base: Path, folder: Path, kind: str, *, neutral: bool = False, 
     record: None writes the unlearning.yaml of `base`; {} none; others are written as given.
     """
     model = get_peft_model(AutoModelForImageTextToText.from_pretrained(base), CONFIGS[kind]())
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad and not neutral:
-                parameter.add_(torch.randn(parameter.shape, generator=draw))
-    model.save_pretrained(folder)
+    save_adapter(model, folder, 0.0 if neutral else 1.0)
     made_from = {"name_or_path": str(base), "revision": None, "fingerprint": weights_fingerprint(str(base))}
     record = {"format": 1, "kind": kind, "base_model": made_from} if record is None else record
     if record:
         (folder / "unlearning.yaml").write_text(yaml.safe_dump(record))
+    return folder
+
+
+def save_adapter(model: PeftModel, folder: Path, scale: float = 1.0) -> Path:
+    """Add random numbers of this scale to the adapter's weights, and save it."""
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad and scale:
+                parameter.add_(scale * torch.randn(parameter.shape, generator=draw))
+    model.save_pretrained(folder)
     return folder
 
 

@@ -5,16 +5,19 @@ model with the same values, and the model underneath has to be the one it was ma
 """
 
 import hashlib
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loguru import logger
-
 from mllmu_tasks import strict_json, strict_yaml
 from mllmu_tasks.errors import UserError, quoted
 from mllmu_tasks.models.fingerprint import ADAPTER_FILES, local_folder, weights_fingerprint
+from mllmu_tasks.models.made_from import check_base
+from mllmu_tasks.models.old_names import as_named_now
+from mllmu_tasks.models.weight_files import PICKLES, is_finite, require_safetensors, tensors
 from mllmu_tasks.user_files import read_text
 
 __all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "read_record", "weights_fingerprint"]
@@ -23,14 +26,17 @@ KINDS = ("lora", "ia3", "shira", "full", "prompt")
 RECORD = "unlearning.yaml"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+_LORA_A = re.compile(r"\.(lora_(?:embedding_)?)A(\.weight)?$")
+_LORA_B = re.compile(r"\.(lora_(?:embedding_)?)B(\.weight)?$")
 
 
 @dataclass(frozen=True)
 class AdapterFolder:
     """What a folder says of itself.
 
-    base_model: the model it was made from, by name. record: the content of unlearning.yaml, {} for an adapter
-    made elsewhere. content_hash: of the files that decide answers; another one after training again.
+    base_model: the model it was made from, by name; revision: of that model, if one is named. record: the content of
+    unlearning.yaml, {} for an adapter made elsewhere. content_hash: of the files that decide answers; another one
+    after training again.
     """
 
     path: Path
@@ -38,6 +44,7 @@ class AdapterFolder:
     base_model: str
     content_hash: str
     record: Mapping[str, Any] = field(default_factory=dict)
+    revision: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -51,7 +58,11 @@ class AdapterFolder:
 
 
 def read_adapter(path: str | Path) -> AdapterFolder:
-    """Read an adapter (a folder or a hub id) without loading weights. Raises UserError if it is none."""
+    """Read an adapter (a folder or a hub id), tensor by tensor, without opening its base model.
+
+    Raises UserError if it is none, or if its weights could not be one: pickles, a damaged file, NaN or infinity, or
+    weights that change nothing, whose scores would be those of the base model.
+    """
     folder = local_folder(str(path), ADAPTER_FILES)
     record = read_record(folder)
     kind = record.get("kind")
@@ -65,13 +76,67 @@ def read_adapter(path: str | Path) -> AdapterFolder:
         config, files = {}, [folder / RECORD]
     else:
         files = [folder / CONFIG, folder / WEIGHTS]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            raise UserError(f"adapter '{path}' lacks {' and '.join(missing)}; only safetensors are opened.")
+        _require_files(folder, path)
         config = _peft_config(folder)
         kind = _same_kind(kind, str(config.get("peft_type", "")).lower(), folder)
-    base = (record.get("base_model") or {}).get("name_or_path") or config.get("base_model_name_or_path")
-    return AdapterFolder(folder, kind, str(base or ""), _hash(files), record)
+        _require_effect(folder, kind, config)
+    noted = record.get("base_model") or {}
+    base = noted.get("name_or_path") or config.get("base_model_name_or_path")
+    revision = noted.get("revision") or config.get("revision")
+    return AdapterFolder(folder, kind, str(base or ""), _hash(files), record, revision and str(revision))
+
+
+def _require_files(folder: Path, path: str | Path) -> None:
+    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).exists() and not (folder / name).is_symlink()]
+    if missing:
+        pickle = next((file.name for file in sorted(folder.iterdir()) if file.suffix in PICKLES), "")
+        there = f"; {pickle} is a pickle, which can run code, so save the adapter as safetensors" if pickle else ""
+        raise UserError(f"adapter '{path}' lacks {' and '.join(missing)}{there or '; only safetensors are opened'}.")
+    require_safetensors(folder / WEIGHTS)
+
+
+def _require_effect(folder: Path, kind: str, config: Mapping[str, Any]) -> None:
+    """Raise UserError for weights that are not finite, or that leave the model as it is."""
+    moved = set()
+    for name, tensor in tensors(folder / WEIGHTS):
+        if not is_finite(tensor):
+            raise _not_finite(folder, name)
+        if bool((tensor != (1 if kind == "ia3" and "ia3_l" in name else 0)).any()):
+            moved.add(name)
+    why = "" if _works(kind, moved) else f"all its {kind} weights are neutral"
+    if kind == "lora":
+        pattern = config.get("alpha_pattern")
+        alphas = [config.get("lora_alpha", 1), *(pattern.values() if isinstance(pattern, dict) else ())]
+        if not all(math.isfinite(alpha) for alpha in alphas if isinstance(alpha, int | float)):
+            raise _not_finite(folder, "lora_alpha")
+        if not any(alphas) and all("lora_" in name for name in moved):
+            why = "its lora_alpha is 0"
+    if why:
+        raise UserError(
+            f"adapter '{folder}' changes nothing ({why}), and its scores would be those of its base model; train it "
+            "again, or evaluate the base model alone."
+        )
+
+
+def _works(kind: str, moved: Collection[str]) -> bool:
+    """Whether these tensors, those that are not at their neutral value, change the model.
+
+    LoRA's A and B work in pairs; SHiRA's indices only say where its values go.
+    """
+    if kind == "shira":
+        return any("shira_indices" not in name for name in moved)
+    if kind == "ia3":
+        return bool(moved)
+    downs = {name for name in moved if _LORA_A.search(name)}
+    ups = {_LORA_B.sub(r".\1A\2", name) for name in moved if _LORA_B.search(name)}
+    return bool(downs & ups) or any(not _LORA_A.search(n) and not _LORA_B.search(n) for n in moved)
+
+
+def _not_finite(folder: Path, what: str) -> UserError:
+    return UserError(
+        f"adapter '{folder}' holds NaN or infinity ({what}), and every answer with it would be empty or noise; train "
+        "it again with a lower --learning_rate."
+    )
 
 
 def _hash(files: list[Path]) -> str:
@@ -94,12 +159,13 @@ def read_record(folder: Path) -> dict:
 
 
 def _peft_config(folder: Path) -> dict:
+    file = folder / CONFIG
     try:
-        config = strict_json.loads(read_text(folder / CONFIG, f"'{folder / CONFIG}'"))
+        config = strict_json.loads(read_text(file, f"'{file}'"))
     except ValueError as error:
-        raise UserError(f"'{folder / CONFIG}' is no JSON ({error}).") from error
+        raise UserError(f"'{file}' is no JSON ({str(error)[:120]}).") from error
     if not isinstance(config, dict):
-        raise UserError(f"'{folder / CONFIG}' holds no mapping.")
+        raise UserError(f"'{file}' holds no mapping.")
     return config
 
 
@@ -111,79 +177,30 @@ def _same_kind(recorded: str | None, of_peft: str, folder: Path) -> str:
     return of_peft
 
 
-def check_base(adapter: AdapterFolder, pretrained: str, revision: str | None = None) -> None:
-    """Raises UserError unless the adapter was made from this model.
-
-    By the fingerprint of the weights if it is recorded, else by the last part of the model's name.
-    """
-    if adapter.fingerprint:
-        actual = weights_fingerprint(pretrained, revision)
-        if actual != adapter.fingerprint:
-            raise UserError(
-                f"adapter '{adapter.path}' was made from '{adapter.base_model}' (weights {adapter.fingerprint[:8]}), "
-                f"and '{pretrained}' has other weights ({actual[:8]}); pass the model it was made from as pretrained=."
-            )
-    elif adapter.base_model and _last_part(adapter.base_model) != _last_part(pretrained):
-        raise UserError(
-            f"adapter '{adapter.path}' names the base model '{adapter.base_model}', not '{pretrained}'; pass the "
-            "model it was made from as pretrained=."
-        )
-    else:
-        logger.warning(f"adapter '{adapter.path}' records no weights of its base; only the model's name was compared.")
-
-
-def _last_part(name: str) -> str:
-    return name.rstrip("/").rsplit("/", 1)[-1].lower()
-
-
-def attach(model: Any, adapter: AdapterFolder, pretrained: str, revision: str | None = None) -> Any:
+def attach(
+    model: Any, adapter: AdapterFolder, pretrained: str, revision: str | None = None, declared: bool = False
+) -> Any:
     """The PeftModel with the adapter active, in eval mode; the model itself for kind `prompt`.
 
-    Raises UserError for another base model, a tensor that found no place, or a value that did not arrive.
+    declared: the caller says that this is the adapter's base model, whatever the adapter notes. Raises UserError for
+    another base model, a tensor that found no place, or a value that did not arrive.
     """
-    check_base(adapter, pretrained, revision)
+    check_base(adapter, pretrained, revision, declared)
     if adapter.kind == "prompt":
         return model
-    from peft import PeftModel
-    from safetensors import SafetensorError
+    from peft import PeftModel, set_peft_model_state_dict
     from safetensors.torch import load_file
 
+    from mllmu_tasks.models.arrival import require_arrival
+
     try:
-        stored = load_file(adapter.path / WEIGHTS)
+        found = load_file(adapter.path / WEIGHTS)
+        stored = as_named_now(found, model)
         wrapped = PeftModel.from_pretrained(model, str(adapter.path), is_trainable=False, use_safetensors=True)
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
+        if set(stored) != set(found):
+            set_peft_model_state_dict(wrapped, dict(stored))
+    except Exception as error:  # PEFT raises what it likes for a configuration that is none
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(f"adapter '{adapter.path}' does not fit '{pretrained}': {reason}") from error
-    _verify(wrapped, stored, adapter, pretrained)
-    if changes_nothing(adapter.kind, stored):
-        logger.warning(f"adapter '{adapter.path}' changes nothing: all its {adapter.kind} weights are neutral.")
+    require_arrival(wrapped, stored, adapter.path, pretrained)
     return wrapped.eval()
-
-
-def changes_nothing(kind: str, stored: Mapping[str, Any]) -> bool:
-    """True if every tensor is such that the model stays the same (LoRA: one factor 0; IA3: 1; SHiRA: 0)."""
-    neutral = {"lora": ("lora_B", 0), "ia3": ("ia3_l", 1), "shira": ("shira_weight", 0)}
-    part, value = neutral[kind]
-    others = [name for name in stored if not any(word in name for word in ("lora_", "ia3_", "shira_"))]
-    return not others and all(bool((tensor == value).all()) for name, tensor in stored.items() if part in name)
-
-
-def _verify(wrapped: Any, stored: Mapping[str, Any], adapter: AdapterFolder, pretrained: str) -> None:
-    """PEFT only warns of tensors that it cannot place, and leaves those that the file lacks at their start."""
-    from peft import get_peft_model_state_dict
-
-    # save_embedding_layers=False: "auto" would ask the hub about the base model's configuration
-    loaded = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-    whole = wrapped.state_dict()
-    loaded |= {name: whole[name] for name in set(stored) - set(loaded) if name in whole}  # retrained embeddings
-    homeless, absent = sorted(set(stored) - set(loaded)), sorted(set(loaded) - set(stored))
-    if homeless or absent:
-        what = f"{homeless[0]} has no place in the model" if homeless else f"{absent[0]} is not in {WEIGHTS}"
-        raise UserError(
-            f"adapter '{adapter.path}' did not load into '{pretrained}': {len(homeless) + len(absent)} tensors have "
-            f"no partner ({what}); it was made for another model or PEFT version, or its file is damaged."
-        )
-    for name, value in stored.items():
-        there = loaded[name].cpu()
-        if there.shape != value.shape or not bool((there == value.to(there.dtype)).all()):
-            raise UserError(f"adapter '{adapter.path}' did not load: the values of {name} differ from its file.")

@@ -10,7 +10,7 @@ from mllmu_tasks.models.scheduling import AUTO
 from mllmu_tasks.models.vision import GIB
 
 ARGUMENTS = (
-    *("pretrained", "processor", "peft", "revision", "dtype", "device", "device_map", "attn_implementation"),
+    *("pretrained", "processor", "peft", "base", "revision", "dtype", "device", "device_map", "attn_implementation"),
     *("prompt_style", "system_prompt", "trust_remote_code", "whole_answers", "feature_cache", "batch_size"),
 )
 

@@ -10,6 +10,12 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
 
+from mllmu_tasks.errors import UserError
+
+NOT_FINITE = (
+    "the model's logits are NaN or infinite, so its answers would be noise; open it in another type (dtype=bfloat16 or "
+    "float32), or fetch its weights again."
+)
 LEAVE = 4  # finished rows leave when they are a quarter of the batch: cutting the cache copies it
 
 
@@ -28,7 +34,10 @@ class Greedy:
     def __call__(
         self, model: Any, input_ids: torch.Tensor, logits_processor: Any, generation_config: Any, **state: Any
     ) -> torch.Tensor:
-        """input_ids: (B, T). state: what the model's forward gets. Returns the prompt: `answers` is the result."""
+        """input_ids: (B, T). state: what the model's forward gets. Returns the prompt: `answers` is the result.
+
+        Raises UserError for logits that are NaN or infinite: their best token is the first, again and again.
+        """
         for unused in ("stopping_criteria", "synced_gpus", "streamer"):
             state.pop(unused, None)
         ends = set(_listed(generation_config.eos_token_id))
@@ -42,6 +51,8 @@ class Greedy:
             scores = processors(seen, outputs.logits[:, -1].to(torch.float32))
             del outputs
             chosen = torch.argmax(scores, dim=-1)
+            if not bool(scores.gather(1, chosen[:, None]).isfinite().all()):
+                raise UserError(NOT_FINITE)
             input_ids, seen = (torch.cat([tokens, chosen[:, None]], dim=1) for tokens in (input_ids, seen))
             self._take(live, open_rows, chosen.tolist(), ends)
             if not open_rows:

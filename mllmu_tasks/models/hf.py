@@ -20,6 +20,7 @@ from mllmu_tasks.models.base import open_base
 from mllmu_tasks.models.engine import Engine
 from mllmu_tasks.models.journal import PROCESS, code, digest, open_journal, request_keys
 from mllmu_tasks.models.loading import manners
+from mllmu_tasks.models.made_from import require_this
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.rendering import Prompt, Renderer
@@ -33,7 +34,8 @@ class MllmuHf(lmms):
     """A chat model of lmms-eval.
 
     pretrained: folder or hub id; processor: the same, if the processor is not there (the official code takes that
-    of the published model). peft: adapter folder; system_prompt: text, or a file of it. device_map spreads
+    of the published model). peft: adapter folder; base: `this` if pretrained is its base model, whatever the adapter
+    notes; system_prompt: text, or a file of it. device_map spreads
     one process over several devices; several processes (`accelerate launch`) share the questions instead.
     whole_answers: false ends a classification answer at its letter. feature_cache: GiB for image features.
     Whatever the user can mend prints one line and ends the run with exit code 2.
@@ -46,6 +48,7 @@ class MllmuHf(lmms):
         pretrained: str = "",
         processor: str | None = None,
         peft: str | None = None,
+        base: str | None = None,
         revision: str | None = None,
         dtype: str = "auto",
         device: str | None = None,
@@ -69,6 +72,7 @@ class MllmuHf(lmms):
             self.device = self._place(device, device_map)
             self.batch_size = batch_size if batch_size == AUTO else int(batch_size)
             self.prompt_style, self.whole_answers = prompt_style, truth("whole_answers", whole_answers)
+            declared = require_this(base, peft)
             self.adapter = read_adapter(peft) if peft else None
             self.system_prompt = self._choose_system_prompt(system_prompt)
             revision = None if revision is None else str(revision)
@@ -87,7 +91,7 @@ class MllmuHf(lmms):
             # Adapter layers sit inside the model: `generate` is called on it, not on PEFT's wrapper.
             self.engine = Engine(self._model, self.base, self.device, features)
             if self.adapter:
-                self._model = attach(self._model, self.adapter, pretrained, revision)
+                self._model = attach(self._model, self.adapter, pretrained, revision, declared)
             weights = [self.base.weights, self.adapter.content_hash if self.adapter else ""]
         except UserError as error:
             stop(error)

@@ -1,13 +1,16 @@
 """Model and processor from a folder or the hub; what fails says so in one sentence."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.fingerprint import refuse_missing
+from mllmu_tasks.models.adapter import CONFIG, RECORD, read_adapter
+from mllmu_tasks.models.fingerprint import local_folder, refuse_missing
+from mllmu_tasks.models.weight_files import require_finite_model, require_whole_model
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -66,7 +69,7 @@ def load_model(
     device_map: Any = None,
     attn_implementation: str | None = None,
 ) -> torch.nn.Module:
-    """In eval mode, where `device_map` puts it (None: CPU). Raises UserError if it does not load whole."""
+    """In eval mode, where `device_map` puts it (None: CPU). Raises UserError as `open_model` does."""
     return open_model(
         pretrained,
         said=f"pretrained={pretrained}",
@@ -82,10 +85,12 @@ def open_model(name: str | Path, said: str, kind: Any = None, **how: Any) -> tor
     """The model of a folder or a hub id, for evaluation, training and export alike.
 
     said: how messages name it. kind: the class that opens it (default: the one for images and text). how: of
-    `from_pretrained`. Raises UserError if the model does not load, or if it lacks tensors.
+    `from_pretrained`. Raises UserError if the model does not load, lacks tensors, holds NaN or infinity, or has an
+    adapter beside its weights that nobody named.
     """
     from transformers import AutoModelForImageTextToText
 
+    require_model_files(str(name), how.get("revision"))
     try:
         model, report = (kind or AutoModelForImageTextToText).from_pretrained(
             name, use_safetensors=True, output_loading_info=True, **how
@@ -98,14 +103,35 @@ def open_model(name: str | Path, said: str, kind: Any = None, **how: Any) -> tor
             f"{said} lacks {len(lost)} tensors of a {type(model).__name__}, such as {lost[0]}; they would be random. "
             "Fetch the model again, or name one that is whole."
         )
+    if os.environ.get("LOCAL_RANK", "0") in ("0", "-1"):  # other processes hold the same weights, or none yet (FSDP)
+        require_finite_model(model, str(name))
     return model
+
+
+def require_model_files(pretrained: str, revision: str | None = None, *, linked: bool = True) -> None:
+    """Raise UserError unless a model (a folder or a hub id) has all its weight files, and no adapter beside them.
+
+    Transformers applies an adapter that lies there without being asked, so one is accepted only in a folder that
+    `mllmu export --link` made, whose record names it, and only where `linked` says that such a folder will do.
+    """
+    folder = local_folder(pretrained, revision=revision)
+    require_whole_model(folder, pretrained)
+    if not (folder / CONFIG).is_file():
+        return
+    if not (folder / RECORD).is_file() or not linked:
+        raise UserError(
+            f"model '{pretrained}' has an adapter beside its weights ({CONFIG}), which Transformers would apply "
+            "unnamed; move the adapter into a folder of its own and name it with peft=, or merge it first with "
+            "`mllmu export`."
+        )
+    read_adapter(folder)  # the same guards as for peft=
 
 
 def _refuse_adapter(pretrained: str) -> None:
     folder = Path(pretrained)
     if not folder.is_dir() or (folder / "config.json").is_file():
         return
-    if (folder / "adapter_config.json").is_file() or (folder / "unlearning.yaml").is_file():
+    if (folder / CONFIG).is_file() or (folder / RECORD).is_file():
         raise UserError(f"'{pretrained}' is an adapter: pass it as peft={pretrained}, and its base as pretrained=.")
     raise UserError(f"pretrained={pretrained} holds no config.json; it is no model folder.")
 

@@ -16,15 +16,17 @@ from torch import nn
 from mllmu_tasks.benchmark import OUR_MODELS
 from mllmu_tasks.errors import UserError, did_you_mean, stop
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
-from mllmu_tasks.models.loading import first_line
+from mllmu_tasks.models.loading import first_line, require_model_files
+from mllmu_tasks.models.made_from import require_this
 from mllmu_tasks.models.response_cache import identify
+from mllmu_tasks.models.weight_files import require_finite_model
 
 NAME = "mllmu_peft"
 PROBE_TOKENS = 16
 
 
 class MllmuPeft(lmms):
-    """backend: a model name of lmms-eval; pretrained, peft; everything else goes to the backend."""
+    """backend: a model name of lmms-eval; pretrained, peft, base: as in mllmu_hf; all else goes to the backend."""
 
     is_simple = False
 
@@ -37,12 +39,13 @@ class MllmuPeft(lmms):
             for name, value in (("backend", backend), ("peft", peft), ("pretrained", pretrained)):
                 if not value:
                     raise UserError(f"{NAME} needs {name}= in --model_args, as in backend=qwen2_5_vl.")
-            given = {k: v for k, v in arguments.items() if k not in ("backend", "peft")}
+            declared = require_this(arguments.get("base"), peft)
+            given = {k: v for k, v in arguments.items() if k not in ("backend", "peft", "base")}
             given |= {k: v for k, v in (additional_config or {}).items() if v is not None}
             revision = None if arguments.get("revision") is None else str(arguments["revision"])
-            adapter = _adapter(peft, pretrained, revision)
+            adapter = _adapter(peft, pretrained, revision, declared)
             made = _backend(backend, given)
-            _attach(made, adapter, pretrained, revision, backend)
+            _attach(made, adapter, pretrained, revision, declared, backend)
             identify(NAME, weights_fingerprint(pretrained, revision), adapter.content_hash, backend)
         except UserError as error:
             stop(error)
@@ -54,7 +57,7 @@ class MllmuPeft(lmms):
     loglikelihood = generate_until_multi_round = generate_until
 
 
-def _adapter(peft: str, pretrained: str, revision: str | None) -> AdapterFolder:
+def _adapter(peft: str, pretrained: str, revision: str | None, declared: bool) -> AdapterFolder:
     """Checked before the backend takes its minutes to load."""
     adapter = read_adapter(peft)
     if adapter.kind == "prompt":
@@ -62,7 +65,8 @@ def _adapter(peft: str, pretrained: str, revision: str | None) -> AdapterFolder:
             f"'{peft}' is a system prompt, and backends differ in how they take one; use --model mllmu_hf, or the "
             "backend's own argument (often system_prompt=)."
         )
-    check_base(adapter, pretrained, revision)
+    check_base(adapter, pretrained, revision, declared)
+    require_model_files(pretrained, revision, linked=False)
     return adapter
 
 
@@ -79,7 +83,9 @@ def _backend(name: str, arguments: dict[str, Any]) -> lmms:
         raise UserError(f"backend={name} does not start: {first_line(error)}") from error
 
 
-def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: str | None, name: str) -> None:
+def _attach(
+    backend: lmms, adapter: AdapterFolder, pretrained: str, revision: str | None, declared: bool, name: str
+) -> None:
     """PEFT puts its layers inside the backend's model, which stays the object that the backend holds."""
     model = vars(backend).get("_model")
     if not isinstance(model, nn.Module):
@@ -90,7 +96,8 @@ def _attach(backend: lmms, adapter: AdapterFolder, pretrained: str, revision: st
     model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
     if next(model.parameters()).is_meta:
         raise UserError(f"backend={name} keeps weights off the device; give it enough memory, or merge the adapter.")
-    _require_effect(attach(model, adapter, pretrained, revision), adapter, pretrained)
+    require_finite_model(model, pretrained)
+    _require_effect(attach(model, adapter, pretrained, revision, declared), adapter, pretrained)
 
 
 @torch.inference_mode()

@@ -99,5 +99,5 @@ def test_a_part_without_linear_layers_is_an_error(tiny):
 
 def test_an_adapter_as_base_is_refused(tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps({}))
-    with pytest.raises(UserError, match="merge it first"):
+    with pytest.raises(UserError, match="is an adapter, no model; merge the adapter first"):
         refuse_adapter_folder(str(tmp_path))

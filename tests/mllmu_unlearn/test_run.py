@@ -393,7 +393,7 @@ def test_a_reference_model_needs_a_method_that_asks_it(flags, tmp_path):
 
 def test_an_adapter_is_no_base_model(flags):
     out = unlearn(flags, "npo")
-    with pytest.raises(UserError, match="merge it first"):
+    with pytest.raises(UserError, match="merge the adapter first"):
         unlearn(flags, "npo", "--model_name_or_path", str(out), "--output_dir", str(out.parent / "x"))
 
 

@@ -8,7 +8,6 @@ import torch
 import yaml
 from adapters import CONFIGS, make_adapter, make_prompt_folder
 from asking import MIXED, ask
-from loguru import logger
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
@@ -57,16 +56,46 @@ def test_answers_change_with_it_and_batches_agree(folders, tmp_path, kind):
     assert ask(MllmuHf(pretrained=str(base), peft=str(folder), device="cpu", batch_size=8), MIXED) == alone
 
 
-def test_a_neutral_adapter_is_accepted_and_reported(folders, tmp_path):
-    base = folders()
-    said = []
-    sink = logger.add(said.append, level="WARNING")
-    for kind in CONFIGS:
-        folder = make_adapter(base, tmp_path / kind, kind, neutral=True)
-        model = attach(load(base), read_adapter(folder), str(base))
-        assert torch.equal(model(input_ids=IDS).logits, load(base)(input_ids=IDS).logits)
-    logger.remove(sink)
-    assert [f"all its {kind} weights" in line for kind, line in zip(CONFIGS, said, strict=True)] == [True] * 3
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_an_adapter_that_changes_nothing_is_refused(folders, tmp_path, kind):
+    folder = make_adapter(folders(), tmp_path / kind, kind, neutral=True)
+    with pytest.raises(UserError, match=rf"changes nothing \(all its {kind} weights are neutral\)"):
+        read_adapter(folder)
+
+
+def change_config(folder, **changes):
+    config = json.loads((folder / "adapter_config.json").read_text()) | changes
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def test_alpha_decides_whether_lora_works(lora):
+    change_config(lora, lora_alpha=0)
+    with pytest.raises(UserError, match=r"changes nothing .*lora_alpha is 0"):
+        read_adapter(lora)
+    change_config(lora, alpha_pattern={"q_proj": 8})
+    assert read_adapter(lora).kind == "lora"
+    change_config(lora, lora_alpha=float("nan"))
+    with pytest.raises(UserError, match=r"NaN or infinity \(lora_alpha\)"):
+        read_adapter(lora)
+
+
+@pytest.mark.parametrize("factor", ["lora_A", "lora_B"])
+def test_lora_works_in_pairs(lora, factor):
+    change_weights(lora, lambda tensors: [t.zero_() for name, t in tensors.items() if factor in name])
+    with pytest.raises(UserError, match="changes nothing"):
+        read_adapter(lora)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_weights_that_are_not_finite_are_refused(lora, value, dtype):
+    def change(tensors):
+        tensors.update({name: tensor.to(dtype) for name, tensor in tensors.items()})
+        tensors[sorted(tensors)[-1]].view(-1)[-1] = value
+
+    change_weights(lora, change)
+    with pytest.raises(UserError, match="holds NaN or infinity"):
+        read_adapter(lora)
 
 
 def test_training_again_changes_the_content_hash(folders, lora):
@@ -87,19 +116,17 @@ def test_other_weights_under_the_same_name_are_another_base(folders, tmp_path, l
     assert str(other) in str(refused.value)
 
 
-def test_without_a_record_the_name_of_the_base_counts(folders, tmp_path):
-    base = folders()
-    folder = read_adapter(make_adapter(base, tmp_path / "made", "lora", record={}))
-    check_base(folder, f"somewhere/{base.name}")
-    with pytest.raises(UserError, match=r"names the base model .*, not 'some/other'"):
-        check_base(folder, "some/other")
-
-
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
 def test_a_missing_file_is_named(lora, name):
     (lora / name).unlink()
+    with pytest.raises(UserError, match=f"lacks {name}; only safetensors are opened"):
+        read_adapter(lora)
+
+
+def test_a_pickle_is_named_and_never_opened(lora):
+    (lora / WEIGHTS).unlink()
     (lora / "adapter_model.bin").write_bytes(b"never opened")
-    with pytest.raises(UserError, match=f"lacks {name}"):
+    with pytest.raises(UserError, match=r"lacks adapter_model.safetensors; adapter_model.bin is a pickle"):
         read_adapter(lora)
 
 
@@ -116,7 +143,7 @@ def test_a_tensor_without_a_place_is_an_error(folders, lora):
 
 def test_a_tensor_that_the_file_lacks_is_an_error(folders, lora):
     change_weights(lora, lambda tensors: tensors.pop(sorted(tensors)[0]))
-    with pytest.raises(UserError, match=r"1 tensors have no partner .* is not in adapter_model"):
+    with pytest.raises(UserError, match=r"1 tensors have no partner .* is not in its file"):
         attach(load(folders()), read_adapter(lora), str(folders()))
 
 
@@ -140,8 +167,25 @@ def test_values_that_did_not_arrive_are_an_error(folders, lora, monkeypatch):
         attach(load(folders()), read_adapter(lora), str(folders()))
 
 
-def test_a_torn_file_is_an_error(folders, lora):
+def test_a_torn_file_is_an_error(lora):
     (lora / WEIGHTS).write_bytes((lora / WEIGHTS).read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"adapter_model.safetensors' is not complete \([\d,]+ bytes"):
+        read_adapter(lora)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{", "is no JSON"), (b"[1]", "holds no mapping"), (b"[" * 100_000, "nested too deeply"), (b"\xff", "UTF-8")],
+)
+def test_a_configuration_that_is_none(lora, content, message):
+    (lora / "adapter_config.json").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_adapter(lora)
+
+
+@pytest.mark.parametrize("changes", [{"r": "x"}, {"target_modules": 5}, {"r": -1}, {"lora_alpha": "a lot"}])
+def test_a_configuration_that_peft_does_not_take(folders, lora, changes):
+    change_config(lora, **changes)
     with pytest.raises(UserError, match="does not fit"):
         attach(load(folders()), read_adapter(lora), str(folders()))
 

@@ -1,11 +1,15 @@
 """An adapter on lmms-eval's own backends: in force as PEFT applies it, or the run does not start."""
 
+import shutil
+
 import pytest
 import torch
-from adapters import CONFIGS, make_adapter, make_prompt_folder
+from adapters import CONFIGS, make_adapter, make_prompt_folder, save_adapter
 from asking import MIXED, ask
 from lmms_eval.models import get_model
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
 
 from mllmu_tasks.models.peft_backend import MllmuPeft
 
@@ -26,8 +30,14 @@ def stock(backend, base):
     return get_model(backend)(pretrained=str(base), device="cpu", batch_size=1, **BACKENDS[backend][1])
 
 
-def made(backend, base, peft, **more):
-    arguments = {"backend": backend, "pretrained": base, "peft": peft, **BACKENDS.get(backend, ("", {}))[1], **more}
+def made(backend, pretrained, peft, **more):
+    arguments = {
+        "backend": backend,
+        "pretrained": pretrained,
+        "peft": peft,
+        **BACKENDS.get(backend, ("", {}))[1],
+        **more,
+    }
     text = ",".join(f"{key}={value}" for key, value in arguments.items() if value is not None)
     return MllmuPeft.create_from_arg_string(text, {"batch_size": 1, "device": "cpu", "max_batch_size": None})
 
@@ -81,11 +91,29 @@ def test_what_cannot_be(capsys, folders, adapters, tmp_path):
         assert words in refusal(capsys, *arguments)
 
 
-def test_a_neutral_adapter_is_refused(capsys, folders, tmp_path):
+def test_an_adapter_without_effect_on_a_text_is_refused(capsys, folders, tmp_path):
     base = folders("qwen2_5_vl")
     neutral = make_adapter(base, tmp_path / "neutral", "lora", neutral=True)
-    line = refusal(capsys, "qwen2_5_vl", base, neutral)
-    assert f"adapter '{neutral}' leaves the answers" in line
+    assert f"adapter '{neutral}' changes nothing" in refusal(capsys, "qwen2_5_vl", base, neutral)
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    model = get_peft_model(model, LoraConfig(r=2, target_modules=r".*visual.*\.qkv"))
+    sees = save_adapter(model, tmp_path / "sees")
+    assert f"adapter '{sees}' leaves the answers" in refusal(capsys, "qwen2_5_vl", base, sees)
+
+
+def test_the_guards_are_those_of_mllmu_hf(capsys, folders, adapters, tmp_path):
+    base, lora = folders("qwen2_5_vl"), adapters("qwen2_5_vl")
+    mine = shutil.copytree(base, tmp_path / "mine")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(lora / name, mine / name)
+    line = refusal(capsys, "qwen2_5_vl", mine, lora, base="this")
+    assert "has an adapter beside its weights" in line
+    tensors = load_file(mine / "model.safetensors")
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    save_file(tensors, mine / "model.safetensors", metadata={"format": "pt"})
+    (mine / "adapter_config.json").unlink()
+    assert "has other weights" in refusal(capsys, "qwen2_5_vl", mine, lora)
+    assert "holds NaN or infinity" in refusal(capsys, "qwen2_5_vl", mine, lora, base="this")
 
 
 def test_a_system_prompt_is_no_business_of_a_backend(capsys, folders, tmp_path):
