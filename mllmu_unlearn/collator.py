@@ -16,6 +16,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row, by_token, stack
 from mllmu_tasks.models.image_tokens import runs
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
+from mllmu_tasks.models.shown_parts import ShownParts
 from mllmu_unlearn.data import Sample
 from mllmu_unlearn.image_counts import RUNS
 from mllmu_unlearn.losses import IGNORED
@@ -37,7 +38,7 @@ class ChatEncoder:
 
     def __init__(self, processor: ProcessorMixin, stops: Iterable[int]) -> None:
         require_template(processor)
-        self.processor = processor
+        self.processor, self.shown = processor, ShownParts(processor)
         self.tokenizer = processor.tokenizer
         self.stops = frozenset(stops)
 
@@ -70,6 +71,7 @@ class ChatEncoder:
 
     def _with_last_answer(self, sample: Sample, images: Sequence[Image]) -> Row:
         messages = as_messages(sample)
+        self.shown.require(messages[:-1], f"person {sample.person}")
         prompt = self.processor.apply_chat_template(messages[:-1], add_generation_prompt=True)
         text = self.processor.apply_chat_template(messages)
         answer = self._answer(prompt, text)
@@ -108,7 +110,7 @@ class OfficialEncoder:
     whole_sequence = True
 
     def __init__(self, processor: ProcessorMixin, raw: bool) -> None:
-        self.processor = processor
+        self.processor, self.shown = processor, ShownParts(processor)
         self.raw = raw
 
     def __call__(self, sample: Sample, images: Sequence[Image]) -> Row:
@@ -116,6 +118,7 @@ class OfficialEncoder:
             image = f" {self.processor.image_token}" if images else ""
             text = f"USER:{image}\n{sample.question}\nASSISTANT: {sample.answer}"
         else:
+            self.shown.require(as_messages(sample)[:-1], f"person {sample.person}")
             text = self.processor.apply_chat_template(as_messages(sample)).strip()
         row = encode(self.processor, text, images)
         return {**row, "labels": row["input_ids"].clone()}

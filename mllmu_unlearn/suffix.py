@@ -9,6 +9,7 @@ from transformers import ProcessorMixin
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row
 from mllmu_tasks.models.rendering import tokenizer_adds
+from mllmu_tasks.models.shown_parts import ShownParts
 from mllmu_unlearn.collator import as_messages, require_template
 from mllmu_unlearn.data import Sample
 
@@ -26,10 +27,11 @@ class SuffixEncoder:
 
     def __init__(self, processor: ProcessorMixin) -> None:
         require_template(processor)
-        self.processor = processor
+        self.processor, self.shown = processor, ShownParts(processor)
 
     def __call__(self, sample: Sample, images: Sequence[Image]) -> Row:
         """Processor tensors (1, ...) and labels (1, T). The sample shows an image and learns its last answer only."""
+        self.shown.require(as_messages(sample)[:-1], f"person {sample.person}")
         prompt = self.processor.apply_chat_template(as_messages(sample)[:-1], add_generation_prompt=True)
         made = self.processor(
             text=[prompt],

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.shown_parts import ShownParts
 
 HOLE = "\x1f question \x1f"
 
@@ -18,9 +19,14 @@ class ChatTemplate:
     def __init__(self, processor: Any) -> None:
         self.processor = processor
         self._forms: dict[str, tuple[str, str] | None] = {}
+        self._shown = ShownParts(processor)
 
     def __call__(self, messages: Sequence[dict], where: str) -> str:
-        """The prompt, up to where the answer begins. Raises UserError, naming `where`, for turns it does not take."""
+        """The prompt, up to where the answer begins.
+
+        Raises UserError, naming `where`, for turns that the template does not take, or does not show.
+        """
+        self._shown.require(messages, where)
         last = messages[-1]["content"][-1]
         text = last.get("text")
         if text is None or text != text.strip() or "<" in text or not text:

@@ -1,5 +1,7 @@
 """Labels cover exactly the answer and its end; every processor tensor reaches the model."""
 
+import copy
+
 import pytest
 import torch
 from PIL import Image
@@ -174,3 +176,14 @@ def test_a_token_tensor_missing_in_some_rows_is_an_error(tiny):
     rows[0]["token_type_ids"] = torch.zeros_like(rows[0]["input_ids"])
     with pytest.raises(ValueError, match="token_type_ids"):
         stack(rows, {}, "right")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda processor: ChatEncoder(processor, {2}), lambda p: OfficialEncoder(p, raw=False)]
+)
+def test_a_template_that_keeps_the_question_back_is_refused_as_in_evaluation(tiny, make):
+    processor = copy.copy(tiny[1])
+    processor.chat_template = "{% for m in messages %}{{ m.role }}<image>{% endfor %}"
+    for sample, images, what in ((SHOWN, FACE, "image"), (WRITTEN, [], "text")):
+        with pytest.raises(UserError, match=f"person 001: the model's chat template never shows the {what} of turn 1"):
+            make(processor)(sample, images)

@@ -40,7 +40,7 @@ def test_filled_prompts_are_whole_prompts(folders, family):
     assert len(rendered) < 2 * len(list(conversations(family in tiny_models.NEED_IMAGES)))
 
 
-@pytest.mark.parametrize("wrap", ["{{ text | upper }}", "{{ text | length }} {{ text }}", "{{ text }} {{ text }}", "x"])
+@pytest.mark.parametrize("wrap", ["{{ text | upper }}", "{{ text | length }} {{ text }}", "{{ text }} {{ text }}"])
 def test_a_template_that_does_more_is_asked_every_time(folders, wrap):
     processor = AutoProcessor.from_pretrained(folders())
     processor.chat_template = "{% set text = messages[-1]['content'][-1]['text'] %}" + wrap
