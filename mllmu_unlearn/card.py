@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mllmu_tasks.errors import UserError
 from mllmu_unlearn.asking import commands
 from mllmu_unlearn.folders import MARK
 
@@ -88,6 +89,10 @@ The system prompt is:
 _USE["ia3"] = _USE["shira"] = _USE["lora"]
 
 
+MAPPINGS = ("about", "hyper_parameters", "base_model", "data", "forget", "retain", "versions", "training")
+NEEDED = (*MAPPINGS, "kind", "method", "protocol", "modalities", "seed", "system_prompt")
+"""What a record must hold for a card to be written; some of it as mappings."""
+
 CURVE = "losses"
 """The losses over the steps; for programs, too long for the card."""
 
@@ -102,6 +107,16 @@ class _Dumper(yaml.SafeDumper):
 
 def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
+
+
+def require_record(record: Mapping[str, Any], source: Path) -> None:
+    """Raise UserError unless a card can be written of this record, which was read from `source`."""
+    lacking = [key for key in NEEDED if key not in record]
+    lacking += [key for key in MAPPINGS if key in record and not isinstance(record[key], Mapping)]
+    lists = lacking or [isinstance(record["forget"].get("ids"), list), isinstance(record["modalities"], list)]
+    if lacking or not all(lists):
+        what = ", ".join(lacking) or "the ids of forget, or modalities"
+        raise UserError(f"'{source}' is not what mllmu writes ({what}); make the folder anew.")
 
 
 def write(

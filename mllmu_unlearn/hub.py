@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, HfApi, eval_result_entries_to_yaml, get_token
@@ -14,7 +14,10 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 from mllmu_tasks import strict_json
 from mllmu_tasks.benchmark import group_name
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.adapter import read_record
+from mllmu_tasks.models.adapter import read_adapter, read_record
+from mllmu_tasks.models.loading import require_model_files
+from mllmu_tasks.models.made_from import fingerprint_here
+from mllmu_tasks.models.weight_files import PICKLES, files_of_model, first_not_finite
 from mllmu_tasks.results.comparable import differences
 from mllmu_tasks.results.runs import Run, load_runs
 from mllmu_tasks.results.table import Cell, cells, render
@@ -24,8 +27,8 @@ from mllmu_unlearn import card
 from mllmu_unlearn.folders import MARK
 
 RESULTS_FILE = ".eval_results/mllmu.yaml"
-NOT_FOR_THE_HUB = ("training_args.bin", card.CARD, MARK, "adapter_config.json")
-"""Left out, or written anew."""
+NOT_FOR_THE_HUB = (card.CARD, MARK, "adapter_config.json")
+"""Written anew."""
 PATH_OPTIONS = ("alternates", "reference_model", "train_data")
 NO_PATHS = (DEFAULT_DATA, "mini")
 FILE_ENDINGS = (".json", ".jsonl")
@@ -94,22 +97,22 @@ def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
 
 
 def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_model: str | None) -> None:
-    if not (adapter / MARK).is_file():
-        raise UserError(f"'{adapter}' has no {MARK}; only folders that mllmu wrote can be pushed.")
-    record = read_record(adapter)
+    record = _checked(adapter)
     _require_own(runs, adapter, record["kind"])
-    base = base_model or record["base_model"]["name_or_path"]
-    if Path(base).is_absolute():
+    base, recorded = base_model or record["base_model"]["name_or_path"], record["base_model"]
+    if Path(base).is_absolute() or PureWindowsPath(base).is_absolute():
         raise UserError(
             f"'{adapter}' was made from the folder '{base}', which nobody else has; "
             "push that model too, and give its hub id: --base_model OWNER/NAME."
         )
-    renamed = base != record["base_model"]["name_or_path"]
+    renamed = base != recorded["name_or_path"]
     if renamed:
-        print(f"base model '{base}' was taken at your word: not checked against the fingerprint in {MARK}")
+        _compare_base(base, str(recorded.get("fingerprint")))
     record["base_model"] |= {"name_or_path": base} | ({"revision": None} if renamed else {})
-    for file in adapter.iterdir():
-        if file.is_file() and file.name not in NOT_FOR_THE_HUB and not file.name.startswith("."):
+    for file in sorted(adapter.iterdir()):
+        if file.suffix in PICKLES:
+            print(f"left out: {file.name}, a pickle, which can run code")
+        elif file.is_file() and file.name not in NOT_FOR_THE_HUB and not file.name.startswith("."):
             (stage / file.name).symlink_to(file.resolve())
     config = adapter / "adapter_config.json"
     if config.is_file():
@@ -128,6 +131,34 @@ def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_m
     forgotten = record["forget"]["ids"]
     if forgotten:
         print(f"the card and {MARK} name the {len(forgotten)} forgotten people by id")
+
+
+def _compare_base(base: str, recorded: str) -> None:
+    """Raise UserError if the base model's weights are here and are others than recorded; if not, say so."""
+    here = fingerprint_here(base)
+    if here and here != recorded:
+        raise UserError(
+            f"the weights of '{base}' ({here[:8]}) are not those of the recorded base model ({recorded[:8]}); give the "
+            "hub id of the model that it was made from: --base_model OWNER/NAME."
+        )
+    if not here:
+        print(f"base model '{base}' was taken at your word: not checked against the fingerprint in {MARK}")
+
+
+def _checked(folder: Path) -> dict:
+    """The folder's record. Raises UserError unless it is ours, and its weights are what it says: whole and finite."""
+    record = read_record(folder)
+    if not record:
+        raise UserError(f"'{folder}' has no {MARK}; only folders that mllmu wrote can be pushed.")
+    card.require_record(record, folder / MARK)
+    if record["kind"] != "full":
+        read_adapter(folder)
+        return record
+    require_model_files(str(folder))
+    for file in files_of_model(folder, str(folder)):
+        if name := first_not_finite(file):
+            raise UserError(f"model '{folder}' holds NaN or infinity ({name} in {file.name}); train it again.")
+    return record
 
 
 def _runs(results: Sequence[Path]) -> list[Run]:

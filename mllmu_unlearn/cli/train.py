@@ -38,10 +38,18 @@ def export(
         bool,
         typer.Option("--merge/--link", help="Merged weights (vLLM), or links to the base weights (Transformers)."),
     ] = True,
+    base: Annotated[
+        str | None,
+        typer.Option(help="The base model (folder or hub id), if the adapter's note does not lead there."),
+    ] = None,
+    this_base: Annotated[
+        bool,
+        typer.Option("--this_base", "--this-base", help="It is the adapter's base model, whatever the adapter notes."),
+    ] = False,
 ) -> None:
     from mllmu_unlearn.export import link, merge
 
     if merged:
-        print(f"merged weights: {merge(adapter, out)}")
+        print(f"merged weights: {merge(adapter, out, base, this_base)}")
     else:
-        print(f"linked weights: {link(adapter, out)}")
+        print(f"linked weights: {link(adapter, out, base, this_base)}")

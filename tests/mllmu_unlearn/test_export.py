@@ -1,5 +1,8 @@
 """What an export opens as: the model with the adapter, to the last logit."""
 
+import errno
+import shutil
+
 import pytest
 import tiny_models
 import torch
@@ -14,6 +17,8 @@ from mllmu_tasks.models.fingerprint import weights_fingerprint
 from mllmu_tasks.models.hf import MllmuHf
 from mllmu_unlearn.export import link, merge
 
+WEIGHTS = "adapter_model.safetensors"
+GONE = {"name_or_path": "/gone/since"}
 IDS = torch.tensor([[3, 30, 40, 50, 60, 17]])
 RECORD = {
     "format": 1,
@@ -98,7 +103,7 @@ def test_a_linked_model_is_another_model(base, tmp_path):
     out = link(adapter, tmp_path / "out")
     first = weights_fingerprint(str(out))
     assert first != weights_fingerprint(str(base))
-    make_adapter(base, adapter, "lora", neutral=True, record=yaml.safe_load((adapter / "unlearning.yaml").read_text()))
+    change(adapter, lambda tensors: next(iter(tensors.values())).mul_(2))
     assert weights_fingerprint(str(link(adapter, out))) != first  # trained again, linked again
 
 
@@ -117,15 +122,91 @@ def test_what_cannot_be_exported(base, tmp_path, way):
     with pytest.raises(UserError, match="has other weights"):
         way(adapter, tmp_path / "out")
     (adapter / "unlearning.yaml").unlink()
-    with pytest.raises(UserError, match="only adapters that mllmu wrote"):
+    with pytest.raises(UserError, match="name the model with --base"):
         way(adapter, tmp_path / "out")
+    with pytest.raises(UserError, match="is no folder here" if way is merge else "use --merge"):
+        way(adapter, tmp_path / "out", str(tmp_path / "absent"))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_adapter_is_not_merged(base, tmp_path):
+def change(adapter, how):
+    tensors = load_file(adapter / WEIGHTS)
+    how(tensors)
+    save_file(tensors, adapter / WEIGHTS)
+
+
+DAMAGE = {
+    "did not load": lambda adapter: change(adapter, lambda tensors: tensors.pop(sorted(tensors)[0])),
+    "NaN or infinity": lambda adapter: change(adapter, lambda t: t[sorted(t)[-1]].view(-1)[0].fill_(float("inf"))),
+    "changes nothing": lambda adapter: change(adapter, lambda t: [tensor.zero_() for tensor in t.values()]),
+    "is not complete": lambda adapter: (adapter / WEIGHTS).write_bytes((adapter / WEIGHTS).read_bytes()[:-9]),
+    "is empty": lambda adapter: (adapter / WEIGHTS).write_bytes(b""),
+    "is a pickle": lambda adapter: (adapter / WEIGHTS).rename(adapter / "adapter_model.bin"),
+}
+
+
+@pytest.mark.parametrize("said", DAMAGE)
+def test_a_damaged_adapter_is_not_exported(base, tmp_path, said):
     adapter = written(base, tmp_path / "adapter", "lora")
-    tensors = load_file(adapter / "adapter_model.safetensors")
-    tensors.pop(sorted(tensors)[0])
-    save_file(tensors, adapter / "adapter_model.safetensors")
-    with pytest.raises(UserError, match="did not load"):
-        merge(adapter, tmp_path / "out")
+    DAMAGE[said](adapter)
+    for way in (merge, link) if said != "did not load" else (merge,):
+        with pytest.raises(UserError, match=said):
+            way(adapter, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_base_that_is_named_by_hand(base, tmp_path):
+    """Moved since, or of an adapter that mllmu did not write; other weights need a word more."""
+    adapter = written(base, tmp_path / "adapter", "lora")
+    moved = shutil.copytree(base, tmp_path / "moved")
+    wanted = expected(base, adapter)
+    record = yaml.safe_load((adapter / "unlearning.yaml").read_text())
+    (adapter / "unlearning.yaml").write_text(yaml.safe_dump(record | {"base_model": {**record["base_model"], **GONE}}))
+    with pytest.raises(UserError, match="is no folder here"):
+        merge(adapter, tmp_path / "merged")
+    assert torch.allclose(logits(merge(adapter, tmp_path / "merged", str(moved))), wanted, atol=1e-3, rtol=1e-3)
+    assert torch.equal(logits(link(adapter, tmp_path / "linked", str(moved))), wanted)
+    (adapter / "unlearning.yaml").unlink()
+    foreign = merge(adapter, tmp_path / "foreign", str(moved))
+    assert torch.allclose(logits(foreign), wanted, atol=1e-3, rtol=1e-3)
+    assert AutoProcessor.from_pretrained(foreign)
+    with pytest.raises(UserError, match="use --merge"):
+        link(adapter, tmp_path / "other", str(moved))
+
+
+def test_other_weights_are_a_base_if_the_caller_says_so(base, tmp_path):
+    adapter = written(base, tmp_path / "adapter", "lora")
+    other = shutil.copytree(base, tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    tensors[sorted(tensors)[0]].view(-1)[3] += 1
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="has other weights"):
+        merge(adapter, tmp_path / "out", str(other))
+    assert merge(adapter, tmp_path / "out", str(other), declared=True) == tmp_path / "out"
+
+
+def test_a_base_with_an_adapter_beside_it_is_not_linked(base, tmp_path):
+    adapter = written(base, tmp_path / "adapter", "lora")
+    linked = link(adapter, tmp_path / "linked")
+    with pytest.raises(UserError, match="has an adapter beside its weights"):
+        link(adapter, tmp_path / "twice", str(linked), declared=True)
+
+
+def test_a_linked_folder_has_the_guards_of_an_adapter(base, tmp_path, capsys):
+    linked = link(written(base, tmp_path / "adapter", "lora"), tmp_path / "linked")
+    change(linked, lambda tensors: next(iter(tensors.values())).fill_(float("nan")))
+    with pytest.raises(SystemExit):
+        MllmuHf(pretrained=str(linked), device="cpu")
+    assert "holds NaN or infinity" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence(base, tmp_path, monkeypatch):
+    adapter = written(base, tmp_path / "adapter", "lora")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mllmu_unlearn.export.shutil.copyfile", full)
+    with pytest.raises(UserError, match=r"cannot be written .No space left on device.; see that the disk has room"):
+        link(adapter, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

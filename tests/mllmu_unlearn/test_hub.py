@@ -4,9 +4,11 @@ import json
 import shutil
 
 import pytest
+import torch
 import yaml
 from fake_hub import fake_hub
 from huggingface_hub import EvalResultEntry, ModelCard, constants, parse_eval_result_entries
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from mllmu_tasks.errors import UserError
@@ -16,6 +18,7 @@ from mllmu_unlearn.config import UnlearnConfig, parse
 
 SECRET = "hf_verySecretTokenThatIsNeverShown"
 DATE = "20260101_120000"
+WEIGHTS = "adapter_model.safetensors"
 BASE = ("--base_model", "someone/vanilla")
 
 
@@ -194,6 +197,88 @@ def test_what_cannot_be_pushed_is_said(adapter, online, results, tmp_path, monke
     with pytest.raises(UserError, match="cannot be reached"):
         push(adapter, "--repo_id", "me/x", *BASE)
     assert online.commits == 0
+
+
+def damaged(adapter, folder, how):
+    shutil.copytree(adapter, folder)
+    how(folder)
+    return folder
+
+
+def set_all(value):
+    def change(folder):
+        tensors = load_file(folder / WEIGHTS)
+        save_file({name: torch.full_like(tensor, value) for name, tensor in tensors.items()}, folder / WEIGHTS)
+
+    return change
+
+
+def record(**changes):
+    def change(folder):
+        kept = yaml.safe_load((folder / "unlearning.yaml").read_text()) | changes
+        kept = {key: value for key, value in kept.items() if value != "none"}
+        (folder / "unlearning.yaml").write_text(yaml.safe_dump(kept))
+
+    return change
+
+
+DAMAGE = {
+    "is a pickle": lambda folder: (folder / WEIGHTS).rename(folder / "adapter_model.bin"),
+    "is not complete": lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9]),
+    "is no safetensors file": lambda folder: (folder / WEIGHTS).write_bytes(b"root:x:0:0:root:/root"),
+    "holds NaN or infinity": set_all(float("nan")),
+    "holds NaN or infinity ": set_all(float("inf")),
+    "changes nothing": set_all(0.0),
+    "is no JSON": lambda folder: (folder / "adapter_config.json").write_text("{"),
+    r"not what mllmu writes \(method\)": record(method="none"),
+    r"not what mllmu writes \(forget\)": record(forget=5),
+    r"not what mllmu writes \(the ids of forget": record(forget={"ids": "003"}),
+    "is no valid YAML": lambda folder: (folder / "unlearning.yaml").write_text("a: ["),
+}
+
+
+@pytest.mark.parametrize("said", DAMAGE)
+def test_a_damaged_folder_is_not_pushed_nor_rehearsed(adapter, online, tmp_path, said):
+    folder = damaged(adapter, tmp_path / "npo", DAMAGE[said])
+    with pytest.raises(UserError, match=said.strip()):
+        push(folder, "--repo_id", "me/x", "--dry_run", *BASE)
+
+
+def test_a_damaged_model_is_not_pushed(adapter, checkpoint, tmp_path):
+    full = shutil.copytree(checkpoint, tmp_path / "full")
+    kept = yaml.safe_load((adapter / "unlearning.yaml").read_text()) | {"kind": "full"}
+    (full / "unlearning.yaml").write_text(yaml.safe_dump(kept))
+    assert "model.safetensors" in push(full, "--repo_id", "me/x", "--dry_run", *BASE)
+    tensors = load_file(full / "model.safetensors")
+    tensors[sorted(tensors)[-1]].view(-1)[0] = float("inf")
+    save_file(tensors, full / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="holds NaN or infinity"):
+        push(full, "--repo_id", "me/x", "--dry_run", *BASE)
+    (full / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="only safetensors are opened"):
+        push(full, "--repo_id", "me/x", "--dry_run", *BASE)
+
+
+def test_a_pickle_beside_the_weights_stays_here(adapter, online, tmp_path):
+    folder = damaged(adapter, tmp_path / "npo", lambda folder: (folder / "optimizer.pt").write_bytes(b"x"))
+    assert "left out: optimizer.pt, a pickle" in push(folder, "--repo_id", "me/x", *BASE)
+    assert "optimizer.pt" not in online.files
+
+
+def test_a_base_that_is_here_is_compared(adapter, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(checkpoint, tmp_path / "someone" / "vanilla")
+    assert "at your word" not in push(adapter, "--repo_id", "me/x", "--dry_run", *BASE)
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors[sorted(tensors)[-1]].view(-1)[0] += 1
+    save_file(tensors, tmp_path / "someone" / "vanilla" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="are not those of the recorded base model"):
+        push(adapter, "--repo_id", "me/x", "--dry_run", *BASE)
+
+
+def test_a_path_of_windows_is_no_hub_id(adapter):
+    with pytest.raises(UserError, match="give its hub id: --base_model"):
+        push(adapter, "--repo_id", "me/x", "--dry_run", "--base_model", r"C:\models\vanilla")
 
 
 def test_the_trainers_own_flag_names_the_command():
