@@ -7,6 +7,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from mllmu_tasks.errors import UserError
+
 DEPTH = 2
 """Batches that wait ready; each holds pixels."""
 _END = object()
@@ -17,7 +19,15 @@ class AheadLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:
         batches = super().__iter__()
-        return batches if self.num_workers else ahead(batches)
+        return _in_one_sentence(batches) if self.num_workers else ahead(batches)
+
+
+def _in_one_sentence(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same items; a UserError of a worker, which torch wraps into the worker's trace, as it was raised there."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).strip().splitlines()[-1].partition("UserError: ")[2]) from error
 
 
 def ahead(batches: Iterable[Any], depth: int = DEPTH) -> Iterator[Any]:

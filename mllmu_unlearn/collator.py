@@ -14,6 +14,7 @@ from transformers import GenerationConfig, ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row, by_token, stack
+from mllmu_tasks.models.chat_template import require_shown
 from mllmu_tasks.models.image_tokens import runs
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
 from mllmu_tasks.models.shown_parts import ShownParts
@@ -73,6 +74,7 @@ class ChatEncoder:
         messages = as_messages(sample)
         self.shown.require(messages[:-1], f"person {sample.person}")
         prompt = self.processor.apply_chat_template(messages[:-1], add_generation_prompt=True)
+        require_shown(sample.question, prompt, f"person {sample.person}")
         text = self.processor.apply_chat_template(messages)
         answer = self._answer(prompt, text)
         if not self.stops & set(answer):
@@ -120,6 +122,7 @@ class OfficialEncoder:
         else:
             self.shown.require(as_messages(sample)[:-1], f"person {sample.person}")
             text = self.processor.apply_chat_template(as_messages(sample)).strip()
+            require_shown(sample.question, text, f"person {sample.person}")
         row = encode(self.processor, text, images)
         return {**row, "labels": row["input_ids"].clone()}
 

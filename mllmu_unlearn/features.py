@@ -14,7 +14,7 @@ from accelerate.utils import parse_flag_from_env
 from peft import PeftModel
 from torch import nn
 
-from mllmu_tasks.models.image_tokens import lengths, require_match
+from mllmu_tasks.models.image_tokens import lengths, require_match, runs
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.image_counts import RUNS
@@ -88,15 +88,16 @@ class ImageFeatures:
 
     def _embed(self, module: nn.Module, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         """Token ids and pixels -> embeddings."""
-        images, ids, runs = inputs.pop("images"), inputs.pop("input_ids"), inputs.pop(RUNS, None)
+        images, ids, tokens = inputs.pop("images"), inputs.pop("input_ids"), inputs.pop(RUNS, None)
         pixels = {name: inputs.pop(name) for name in ("pixel_values", "image_sizes") if name in inputs}
         if self.right_padded:
             inputs.pop("attention_mask")
         embedded = self.inner.get_input_embeddings()(ids)
         if images:
             features = self._of(images, pixels)
-            if runs is not None:
-                require_match(runs, lengths(features))
+            if tokens is None:  # the collator counts them where that need not wait for the device
+                tokens = runs(ids.cpu().split(1), self.image_token)
+            require_match(tokens, lengths(features))
             mark = (ids == self.image_token).unsqueeze(-1)
             embedded = embedded.masked_scatter(mark, torch.cat(features).to(embedded))
         return args, inputs | {"inputs_embeds": embedded}

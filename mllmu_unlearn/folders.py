@@ -115,6 +115,7 @@ def whole_folder(folder: Path, write: bool = True) -> Iterator[Path]:
         stage.mkdir()
         try:
             yield stage
+            settle(stage)
             _swap(stage, folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -126,6 +127,14 @@ def remove(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     os.rename(folder, gone)
     shutil.rmtree(gone)
+
+
+def settle(folder: Path) -> None:
+    """Wait until the files are on the disk. A power cut may otherwise leave the new name with files of zeros."""
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as content:
+                os.fsync(content.fileno())
 
 
 def _swap(new: Path, place: Path) -> None:

@@ -8,6 +8,7 @@ from transformers import ProcessorMixin
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import Row
+from mllmu_tasks.models.chat_template import require_shown
 from mllmu_tasks.models.rendering import tokenizer_adds
 from mllmu_tasks.models.shown_parts import ShownParts
 from mllmu_unlearn.collator import as_messages, require_template
@@ -33,6 +34,7 @@ class SuffixEncoder:
         """Processor tensors (1, ...) and labels (1, T). The sample shows an image and learns its last answer only."""
         self.shown.require(as_messages(sample)[:-1], f"person {sample.person}")
         prompt = self.processor.apply_chat_template(as_messages(sample)[:-1], add_generation_prompt=True)
+        require_shown(sample.question, prompt, f"person {sample.person}")
         made = self.processor(
             text=[prompt],
             images=[list(images)],

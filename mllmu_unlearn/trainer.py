@@ -20,6 +20,7 @@ from mllmu_unlearn.ahead import AheadLoader
 from mllmu_unlearn.checkpoints import drop_old
 from mllmu_unlearn.data import Rows
 from mllmu_unlearn.finite import require_finite_weights
+from mllmu_unlearn.folders import settle
 from mllmu_unlearn.hidden import Hidden
 from mllmu_unlearn.joined import joined
 from mllmu_unlearn.methods import Method
@@ -171,11 +172,10 @@ class MethodTrainer(Trainer):
         super().log(logs, start_time)
 
     def _over_processes(self, sums: Mapping[str, torch.Tensor]) -> dict[str, float]:
-        names = sorted(sums)
-        values = torch.stack([sums[name].float() for name in names])
+        values = torch.stack([sums[name].float() for name in sorted(sums)])
         if self.args.world_size > 1:
             values = self.accelerator.reduce(values, "sum")
-        return dict(zip(names, values.tolist(), strict=True))
+        return dict(zip(sorted(sums), values.tolist(), strict=True))
 
     def require_finite(self) -> None:
         """Raise UserError if any loss so far was NaN or infinite. Waits for the device."""
@@ -188,9 +188,8 @@ class MethodTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Into a staging folder first, then renamed: a checkpoint folder is always complete."""
         self.require_finite()
-        final = Path(self.args.output_dir)
+        final, name = Path(self.args.output_dir), f"checkpoint-{self.state.global_step}"
         stage = final / f".staging-{self.state.global_step}"
-        name = f"checkpoint-{self.state.global_step}"
         self.args.output_dir = str(stage)
         try:
             if self.args.should_save:
@@ -200,6 +199,7 @@ class MethodTrainer(Trainer):
             if self.args.should_save:
                 torch.save(self.method.state_dict(), stage / name / STATE_FILE)
                 require_finite_weights(stage / name)
+                settle(stage / name)
         except BaseException:
             if self.args.should_save:
                 shutil.rmtree(stage, ignore_errors=True)  # on a full disk it is what fills it

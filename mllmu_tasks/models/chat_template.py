@@ -42,10 +42,22 @@ class ChatTemplate:
 
     def _whole(self, messages: Sequence[dict], where: str) -> str:
         try:
-            return self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            rendered = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         except (TemplateError, TypeError, KeyError, ValueError) as error:
             roles = ", ".join(message["role"] for message in messages)
             reason = " ".join(str(error).split())[:160]
             raise UserError(
                 f"{where}: the model's chat template does not take these turns ({roles}): {reason}"
             ) from error
+        require_shown(messages[-1]["content"][-1].get("text") or "", rendered, where)
+        return rendered
+
+
+def require_shown(question: str, rendered: str, where: str) -> None:
+    """Raise UserError unless the rendering holds the question, whatever a template does to white space and capitals."""
+    asked, shown = ("".join(text.split()).casefold() for text in (question, rendered))
+    if asked not in shown:
+        raise UserError(
+            f"{where}: the model's chat template does not show the question, so the model would not be asked; take the "
+            "template of the published model."
+        )

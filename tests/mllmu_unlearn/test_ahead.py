@@ -3,8 +3,9 @@
 import threading
 
 import pytest
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from mllmu_tasks.errors import UserError
 from mllmu_unlearn.ahead import AheadLoader, ahead
 
 
@@ -49,3 +50,21 @@ def test_no_thread_stays_behind():
     assert threading.active_count() == before + 1
     batches.close()
     assert threading.active_count() == before
+
+
+class Broken(Dataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index:
+            raise UserError(f"person {index}: the image cannot be read; fetch it again.")
+        return index
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sentence_stays_one_whoever_makes_the_batch(workers):
+    batches = iter(AheadLoader(Broken(), num_workers=workers, batch_size=1))
+    next(batches)
+    with pytest.raises(UserError, match=r"^person 1: the image cannot be read; fetch it again\.$"):
+        next(batches)

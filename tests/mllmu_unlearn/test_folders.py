@@ -158,3 +158,22 @@ def test_the_same_run_may_be_repeated(tmp_path):
 def test_the_result_of_another_run_is_not_replaced(tmp_path, other):
     with pytest.raises(UserError, match=r"another run's result .* or add --flag\."):
         check_replacing(finished(tmp_path / "out", other), RUN, "add --flag")
+
+
+def test_files_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
+    out, synced = tmp_path / "out", []
+    write(out, "one")
+    sync, swap = os.fsync, folders._swap
+
+    def fsync(number):
+        synced.append(os.fstat(number).st_ino)
+        sync(number)
+
+    def swapped(new, place):
+        assert {file.stat().st_ino for file in new.iterdir()} == set(synced)
+        swap(new, place)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(folders, "_swap", swapped)
+    write(out, "two")
+    assert content(out) == {MARK: "two"}

@@ -125,3 +125,16 @@ def test_what_a_processor_says_is_one_sentence(base, finetune):
     (base / "chat_template.jinja").write_text("{{ raise_exception('only words') }}")
     with pytest.raises(UserError, match=r"could not prepare the question .* of person 001 with . images .*only words"):
         finetune()
+
+
+def test_a_template_that_never_shows_the_question(base, finetune, capsys):
+    file = base / "chat_template.jinja"
+    template = file.read_text()
+    hidden = template.replace("content['text']", "content['text'][:0]").replace("part['text']", "part['text'][:0]")
+    assert hidden != template
+    file.write_text(hidden)
+    with pytest.raises(UserError, match="person 001: the model's chat template does not show the question"):
+        finetune()
+    with pytest.raises(SystemExit):
+        ask(MllmuHf(pretrained=str(base), device="cpu"), [document(3, "Who is it?")])
+    assert "does not show the question" in capsys.readouterr().err

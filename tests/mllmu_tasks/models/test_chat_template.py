@@ -5,6 +5,7 @@ import tiny_models
 from asking import document, to_messages
 from transformers import AutoProcessor
 
+from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.chat_template import ChatTemplate
 from mllmu_tasks.models.rendering import _messages
 
@@ -49,3 +50,14 @@ def test_a_template_that_does_more_is_asked_every_time(folders, wrap):
         messages = [{"role": "user", "content": [{"type": "text", "text": text}]}]
         expected = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         assert chat(messages, "here") == expected
+
+
+@pytest.mark.parametrize("template", ["x", "{{ messages[0]['content'][0]['text'] }}"])
+def test_a_template_that_never_shows_the_question_is_refused(folders, template):
+    processor = AutoProcessor.from_pretrained(folders())
+    processor.chat_template = template
+    turn = lambda role, text: {"role": role, "content": [{"type": "text", "text": text}]}
+    messages = [turn("user", "Hello"), turn("assistant", "Yes?"), turn("user", "Who lives in Oslo?")]
+    for _ in range(2):
+        with pytest.raises(UserError, match="person 003: the model's chat template does not show the question"):
+            ChatTemplate(processor)(messages, "person 003")
