@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.adapter import AdapterFolder, attach, check_base, read_adapter
 from mllmu_tasks.models.fingerprint import MODEL_FILES, local_folder
 from mllmu_unlearn import card
+from mllmu_unlearn.endings import NO_ROOM
 from mllmu_unlearn.folders import MARK, check_output, check_replacing, whole_folder
 
 LINKABLE = ("lora", "ia3")
@@ -34,10 +36,13 @@ def merge(adapter: Path | str, out: Path | str) -> Path:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot open the base model '{base}' of '{adapter}': {error}") from error
     merged = attach(model, read, base, revision).merge_and_unload(safe_merge=True)
-    with whole_folder(out) as folder:
-        merged.save_pretrained(folder)
-        AutoProcessor.from_pretrained(read.path).save_pretrained(folder)
-        card.write(folder, {**read.record, "kind": "full"}, name=out.name)
+    try:
+        with whole_folder(out) as folder:
+            merged.save_pretrained(folder)
+            AutoProcessor.from_pretrained(read.path).save_pretrained(folder)
+            card.write(folder, {**read.record, "kind": "full"}, name=out.name)
+    except SafetensorError as error:  # that is how a full disk shows
+        raise UserError(NO_ROOM.format(error)) from error
     return out
 
 
