@@ -90,6 +90,8 @@ def unforeseen(error: BaseException) -> str:
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     file = keep_trace(error)
     kept = f"the trace is in '{file}', please report it with your command" if file else "see the trace above"
+    if isinstance(error, ImportError):
+        return f"a package that mllmu needs is missing or broken ({said}); install mllmu again with pip ({kept})."
     return f"{said}. This was not foreseen; {kept}."
 
 

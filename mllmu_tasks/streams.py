@@ -34,4 +34,6 @@ def _in_ascii(character: str) -> str:
         return "-" if name.endswith("HORIZONTAL") else "|" if name.endswith("VERTICAL") else "+"
     if unicodedata.category(character) == "Pd" or name == "MINUS SIGN":
         return "-"
-    return "'" if "QUOTATION MARK" in name else "?"
+    if "QUOTATION MARK" in name:
+        return '"' if "DOUBLE" in name else "'"
+    return "?"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
+from loguru import logger
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models import template_probe
@@ -94,4 +95,7 @@ def _ends(template: str, names: str) -> bool:
         done = subprocess.run(line, input=given.encode(), capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return False
+    except OSError as error:  # where no program may be started
+        logger.warning(f"a chat template is used that could not be tried before ({error}).")
+        return True
     return done.returncode != template_probe.TOO_MUCH and done.returncode >= 0

@@ -121,7 +121,8 @@ def _delivered() -> bool:
 
 
 def _of_the_disk(error: OSError) -> str:
-    where = f" ('{error.filename}')" if error.filename else ""
+    place = error.filename2 or error.filename  # of a copy, where it was to go
+    where = f" ('{place}')" if place else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}; free some room and run the same command again."
     reason = f"{error.strerror}{where}" if error.strerror else " ".join(str(error).split()) or type(error).__name__

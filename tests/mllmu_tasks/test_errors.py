@@ -54,6 +54,22 @@ def test_a_mistake_of_ours_ends_with_one_line_that_names_its_trace(capsys, monke
     assert "in fails" in file.read_text(encoding="utf-8")
 
 
+def test_a_package_that_does_not_import_is_named_with_a_remedy(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLLMU_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+
+    @ends_the_run
+    def needs_it():
+        import torchvision  # noqa: F401
+
+    with pytest.raises(SystemExit) as ended:
+        needs_it()
+    assert ended.value.code == 2
+    line = capsys.readouterr().err
+    assert "a package that mllmu needs is missing or broken (ModuleNotFoundError: import of torchvision" in line
+    assert "install mllmu again with pip" in line
+
+
 def test_a_trace_finds_a_place_where_the_cache_cannot_be_written(capsys, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MLLMU_CACHE", str(tmp_path / "file"))

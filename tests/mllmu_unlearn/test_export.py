@@ -1,6 +1,7 @@
 """What an export opens as: the model with the adapter, to the last logit."""
 
 import errno
+import resource
 import shutil
 
 import pytest
@@ -72,6 +73,20 @@ def test_merged_weights_give_the_adapters_logits(base, adapter, tmp_path):
     assert not torch.allclose(logits(base), expected(base, adapter), atol=1e-2)
     assert not (out / "adapter_config.json").exists()
     assert yaml.safe_load((out / "unlearning.yaml").read_text())["kind"] == "full"
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence_and_leaves_nothing(tmp_path):
+    base = tiny_models.save("llava", tmp_path / "base")
+    adapter = written(base, tmp_path / "adapter", "lora")
+    before = sorted(tmp_path.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot be written .*; see that the disk has room"):
+            merge(adapter, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_linked_weights_give_the_adapters_logits(base, adapter, tmp_path):
