@@ -52,13 +52,17 @@ def test_accelerate_reads_it(name, monkeypatch):
 def test_the_command_becomes_the_launcher_once(monkeypatch):
     started = []
     monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(os, "execv", lambda program, line: started.append(line))
+    monkeypatch.setattr(os, "execve", lambda program, line, environment: started.append((line, environment)))
     with pytest.raises(UserError, match="--accelerate_config ddp"):  # the stand-in returns, so the run goes on alone
         CliRunner().invoke(app, [*RUN, "--data", "mini", "--accelerate_config", "ddp"], catch_exceptions=False)
-    assert started[0][started[0].index("--num_processes") + 1] == "2"
-    assert started[0][-2:] == ["--accelerate_config", "ddp"]
-    monkeypatch.setenv(launch.LAUNCHED, "0")
-    launch.launch("ddp", None, "unlearn", [])
+    line, environment = started[0]
+    assert line[line.index("--num_processes") + 1] == "2"
+    assert line[-2:] == ["--accelerate_config", "ddp"]
+    assert environment[launch.OURS] == "1"
+    for mark in (launch.LAUNCHED, launch.OURS):
+        with monkeypatch.context() as patch:
+            patch.setenv(mark, "0")
+            launch.launch("ddp", None, "unlearn", [])
     assert len(started) == 1
 
 
@@ -87,7 +91,7 @@ def bare(monkeypatch):
         return CliRunner().invoke(app, [*RUN, *model, *flags], catch_exceptions=False).output
 
     monkeypatch.delenv(launch.LAUNCHED, raising=False)
-    monkeypatch.setattr(os, "execv", lambda program, line: pytest.fail("a dry run started processes"))
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("a dry run started processes"))
     monkeypatch.setattr(launch, "find_spec", lambda package: None)
     monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 0)
     for module in (training_args, options):
