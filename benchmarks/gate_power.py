@@ -86,7 +86,8 @@ def print_errors(runs: int) -> None:
 def print_falls(runs: int) -> None:
     for task, mean in ((Task.CLASSIFICATION, 0.5), (Task.CLOZE, 0.2), (Task.GENERATION, 0.6)):
         for people, churn, correlation in itertools.product(PEOPLE.values(), (0.1, 0.5), (0.1, 0.3)):
-            world, steps = World(correlation=correlation, churn=churn), np.arange(0.01, mean, 0.01)
+            world = World(correlation=correlation, churn=churn, rouge="words")
+            steps = np.arange(0.01, mean, 0.01)
             least = {}
             for when, flips in (("before", False), ("after", True)):
                 shown = (fall for fall in steps if shown_fall(task, mean, fall, people, world, flips, runs) >= 0.8)

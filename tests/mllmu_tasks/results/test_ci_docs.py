@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import gate_power
 import pytest
 import typer
 import yaml
@@ -66,3 +67,11 @@ def test_the_page_evaluates_so_that_samples_are_logged():
     found = list(commands("lmms-eval"))
     assert len(found) >= 6
     assert all("--log_samples" in words and "--output_path" in words for words in found)
+
+
+def test_the_numbers_of_the_page_have_a_command():
+    assert "python benchmarks/gate_power.py power" in TEXT
+    for name, scores in (("never knew", (0.367, 0.125, 0.207)), ("finetuned", (0.388, 0.135, 0.242))):
+        world = gate_power.LEVELS[f"OPEN-MMUNLEARNING, {name}"]
+        assert {level for levels in world.scores.values() for level in levels} == set(scores)
+        assert f"({', '.join(f'{score:.3f}'.lstrip('0') for score in scores)})" in TEXT
