@@ -28,6 +28,12 @@ def cache_folder() -> Path:
         raise UserError("this user has no home folder; set HOME, or MLLMU_CACHE to a folder of your own.") from error
 
 
+def require_home() -> None:
+    """Raise UserError where the libraries under an evaluation would put their caches into a folder called `~`."""
+    if os.path.expanduser("~") == "~" and not os.environ.get("HF_HOME"):
+        raise UserError("this user has no home folder, where data are cached; set HOME to a folder of your own.")
+
+
 @dataclass(frozen=True)
 class Settings:
     """What decides which questions are asked.

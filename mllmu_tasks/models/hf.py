@@ -30,7 +30,7 @@ from mllmu_tasks.models.official import as_officially
 from mllmu_tasks.models.rendering import Prompt, Renderer
 from mllmu_tasks.models.response_cache import identify
 from mllmu_tasks.models.scheduling import AUTO, answers, budget_for
-from mllmu_tasks.settings import Settings, cache_folder
+from mllmu_tasks.settings import Settings, cache_folder, require_home
 from mllmu_tasks.unanswered import failures_end_the_run
 
 
@@ -70,6 +70,7 @@ class MllmuHf(lmms):
     ) -> None:
         super().__init__()
         streams.ready()
+        require_home()
         try:
             pretrained, processor = model_path(pretrained), processor and model_path(processor)
             check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)

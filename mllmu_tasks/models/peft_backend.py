@@ -23,6 +23,7 @@ from mllmu_tasks.models.loading import first_line, require_model_files
 from mllmu_tasks.models.made_from import require_this
 from mllmu_tasks.models.response_cache import identify
 from mllmu_tasks.models.weight_files import require_finite_model
+from mllmu_tasks.settings import require_home
 
 NAME = "mllmu_peft"
 PROBE_TOKENS = 16
@@ -38,6 +39,7 @@ class MllmuPeft(lmms):
     def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> lmms:
         """The backend with the adapter in it. What the user can mend ends the run with one line, exit code 2."""
         streams.ready()
+        require_home()
         try:
             arguments = simple_parse_args_string(arg_string)
             backend, peft, pretrained = (str(arguments.get(k) or "") for k in ("backend", "peft", "pretrained"))

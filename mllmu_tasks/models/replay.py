@@ -11,6 +11,7 @@ from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.models import answerer
 from mllmu_tasks.models.rendering import describe
 from mllmu_tasks.models.response_cache import identify
+from mllmu_tasks.settings import require_home
 from mllmu_tasks.strict_json import read_lines
 
 
@@ -23,6 +24,7 @@ class MllmuReplay(lmms):
     def __init__(self, answers: str = "", batch_size: Any = 1, device: Any = None, **unknown: Any) -> None:
         super().__init__()
         streams.ready()
+        require_home()
         try:
             for name in unknown:
                 if name != "max_batch_size":

@@ -3,7 +3,7 @@
 import pytest
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.settings import Settings, cache_folder
+from mllmu_tasks.settings import Settings, cache_folder, require_home
 
 
 @pytest.mark.parametrize("name", ["MLLMU_SEED", "MLLMU_SHOTS", "MLLMU_SHOT_QUESTIONS"])
@@ -24,3 +24,8 @@ def test_a_user_without_a_home_is_asked_for_a_cache(monkeypatch, tmp_path):
     monkeypatch.setattr("os.getuid", lambda: 54321)
     with pytest.raises(UserError, match="has no home folder; set HOME, or MLLMU_CACHE"):
         cache_folder()
+    monkeypatch.delenv("HF_HOME", raising=False)
+    with pytest.raises(UserError, match="has no home folder, where data are cached; set HOME"):
+        require_home()
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    require_home()
