@@ -17,13 +17,15 @@ CONFIGS = {
 }
 
 
-def make_adapter(base: Path, folder: Path, kind: str, *, neutral: bool = False, record: dict | None = None) -> Path:
+def make_adapter(
+    base: Path, folder: Path, kind: str, *, neutral: bool = False, record: dict | None = None, seed: int = 0
+) -> Path:
     """Random weights large enough to change answers, or the neutral ones of PEFT's start.
 
     record: None writes the unlearning.yaml of `base`; {} none; others are written as given.
     """
     model = get_peft_model(AutoModelForImageTextToText.from_pretrained(base), CONFIGS[kind]())
-    save_adapter(model, folder, 0.0 if neutral else 1.0)
+    save_adapter(model, folder, 0.0 if neutral else 1.0, seed)
     made_from = {"name_or_path": str(base), "revision": None, "fingerprint": weights_fingerprint(str(base))}
     record = {"format": 1, "kind": kind, "base_model": made_from} if record is None else record
     if record:
@@ -31,9 +33,9 @@ def make_adapter(base: Path, folder: Path, kind: str, *, neutral: bool = False, 
     return folder
 
 
-def save_adapter(model: PeftModel, folder: Path, scale: float = 1.0) -> Path:
+def save_adapter(model: PeftModel, folder: Path, scale: float = 1.0, seed: int = 0) -> Path:
     """Add random numbers of this scale to the adapter's weights, and save it."""
-    draw = torch.Generator().manual_seed(0)
+    draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad and scale:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny_models
 import yaml
-from adapters import make_adapter, make_prompt_folder
+from adapters import make_adapter, make_prompt_folder, save_adapter
 from asking import MIXED, ask
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
@@ -107,7 +107,7 @@ def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
     wrapped = get_peft_model(
         AutoModelForImageTextToText.from_pretrained(model), LoraConfig(target_modules=r".*linear_1")
     )
-    wrapped.save_pretrained(tmp_path / "lora")
+    save_adapter(wrapped, tmp_path / "lora")
     with shared_bases():
         one = MllmuHf(pretrained=str(model), device="cpu", peft=str(tmp_path / "lora"))
         ask(one, MIXED)
@@ -150,5 +150,5 @@ def touches_vision_of(model, adapter):
 )
 def test_an_adapter_of_tower_or_projector_is_seen(model, tmp_path, targets, seen):
     wrapped = get_peft_model(AutoModelForImageTextToText.from_pretrained(model), LoraConfig(target_modules=targets))
-    wrapped.save_pretrained(tmp_path / "lora")
+    save_adapter(wrapped, tmp_path / "lora")
     assert touches_vision_of(model, tmp_path / "lora") == seen
