@@ -1,5 +1,6 @@
 """Which installed packages lie outside the set of versions that was tested together (constraints.txt)."""
 
+import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -61,6 +62,13 @@ def describe_moved(moved: list[Moved]) -> str:
     rest = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
     count = "1 package differs" if len(moved) == 1 else f"{len(moved)} packages differ"
     return f"{count} from the versions that were tested together: {named}{rest}"
+
+
+def say_moved() -> None:
+    """Print one line on stderr where versions differ from the tested ones: after something failed, it may be why."""
+    line = describe_moved(moved_packages())
+    if line:
+        print(f"mllmu: note: {line}; see `mllmu env --check`", file=sys.stderr, flush=True)
 
 
 def _bounds() -> dict[str, Requirement]:

@@ -26,6 +26,7 @@ from mllmu_tasks.model_args import model_args
 from mllmu_tasks.models.adapter import read_adapter
 from mllmu_tasks.models.base import shared_bases
 from mllmu_tasks.names import file_name, last_part
+from mllmu_tasks.versions import say_moved
 
 BASE = "base"
 OURS = ("--model", "--output_path", "--log_samples")
@@ -99,6 +100,7 @@ def _evaluate(run: Run) -> None:
         cli_evaluate_single(arguments)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
+        say_moved()
         raise UserError(f"the run of '{run.name}' failed ({type(error).__name__}: {reason}): {run.command}") from error
     unanswered.say()
 

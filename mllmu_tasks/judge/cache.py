@@ -21,6 +21,7 @@ class Grade:
     answered_by: str
 
 
+LARGEST = 2**20  # bytes of a kept grade
 GRADE_TYPES = {"score": int, "reply": str, "answered_by": str}
 
 
@@ -44,13 +45,17 @@ class GradeCache:
         Raises UserError if the folder cannot be read.
         """
         try:
-            known = loads(self._file(key).read_bytes())
+            known = self._read(key)
             grade = Grade(**{key: expect(known, key, kind) for key, kind in GRADE_TYPES.items()})
         except (FileNotFoundError, ValueError, AttributeError):
             return None
         except OSError as error:
             raise UserError(f"'{self._folder}' cannot be read ({error.strerror}); set MLLMU_CACHE.") from error
         return grade if 1 <= grade.score <= 10 else None
+
+    def _read(self, key: str) -> dict:
+        with self._file(key).open("rb") as file:
+            return loads(file.read(LARGEST))  # what is cut there is no JSON any more
 
     def put(self, key: str, grade: Grade) -> None:
         """Raises UserError if the folder cannot be written."""

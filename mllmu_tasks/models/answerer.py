@@ -21,7 +21,7 @@ class Answerer:
     fingerprint of the untouched base model by the record of the adapter or checkpoint. forgot: whom that record names
     as forgotten or never shown, None without a record. forms: hash of what turns a question into a prompt: chat
     template and prompt style. processor: hash of its settings. system: hash of the system text; system_of: `adapter`
-    or `command line`.
+    or `command line`. base_by: `declared` where `base=this` put the adapter on weights that were not compared.
     """
 
     model: str
@@ -36,6 +36,7 @@ class Answerer:
     processor: str = ""
     system: str = ""
     system_of: str = ""
+    base_by: str = ""
 
 
 _NOW: dict[str, Any] = {}

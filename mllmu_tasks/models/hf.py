@@ -108,7 +108,8 @@ class MllmuHf(lmms):
         self.identity = [pretrained, *weights, *manners(self.processor, self._model), str(attn_implementation)]
         failures_end_the_run("mllmu_hf")
         how = answerer.asked_how(prompt_style, self.processor.chat_template, self.system_prompt, bool(system_prompt))
-        answerer.note(replace(known, dtype=str(self.engine.dtype), **how))
+        base_by = "declared" if declared else ""
+        answerer.note(replace(known, dtype=str(self.engine.dtype), base_by=base_by, **how))
         identify("mllmu_hf", *self.identity, self.system_prompt, str(self.processor.chat_template))
 
     def _place(self, device: str | None, device_map: str | None) -> torch.device:

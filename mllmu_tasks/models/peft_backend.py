@@ -63,6 +63,7 @@ class MllmuPeft(lmms):
                 adapter=adapter.content_hash,
                 architecture=answerer.architecture_of(model),
                 dtype=str(next(model.parameters()).dtype),
+                base_by="declared" if declared else "",
                 **answerer.origin(adapter, {}),
             )
             answerer.note(known)

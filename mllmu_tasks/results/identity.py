@@ -10,7 +10,7 @@ from mllmu_tasks.results.sides import Problem, Side
 REPLAY = "mllmu_replay"
 TEXTS = (
     *("model", "pretrained", "weights", "architecture", "dtype", "adapter", "made_from"),
-    *("forms", "processor", "system", "system_of"),
+    *("forms", "processor", "system", "system_of", "base_by"),
 )
 SHOWN = 8
 """So many digits of a hash tell two apart in a sentence."""
@@ -33,12 +33,18 @@ class Identity:
     processor: str = ""
     system: str = ""
     system_of: str = ""
+    base_by: str = ""
     forgot: tuple[str, ...] | None = None
     kept: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def base(self) -> str:
-        """Fingerprint of the untouched base model; "" if it is not known."""
+        """Fingerprint of the untouched base model; "" if it is not known.
+
+        That of an adapter is the model it was put on, unless the caller said so against what could be compared.
+        """
+        if self.base_by == "declared" and self.made_from != self.weights:
+            return ""
         return self.weights if self.adapter else self.made_from
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from mllmu_unlearn import own_folder
 from mllmu_unlearn.demo.display import Bars
 from mllmu_unlearn.demo.stages import Runner, write_whole
+from mllmu_unlearn.only_writer import only_writer
 
 COMMAND = "mllmu demo"
 
@@ -46,7 +47,7 @@ def demo(
             stages = plan(layout, workers=workers, cores=cores)
         else:
             stages = plan(layout, workers=workers, cores=cores, models=_shipped(layout))
-        with Bars(console, len(stages)) as display:
+        with only_writer(out), Bars(console, len(stages)) as display:
             seconds = Runner(stages, out, display, workers).run()
     except KeyboardInterrupt:
         console.print(f"\nStopped. Finished stages are kept in {out}; the same command goes on from there.")

@@ -12,6 +12,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_unlearn import own_folder
 from mllmu_unlearn.demo.display import Bars
 from mllmu_unlearn.demo.stages import Runner, Stage, write_whole
+from mllmu_unlearn.only_writer import only_writer
 
 COMMAND = "mllmu sweep"
 
@@ -64,7 +65,7 @@ def sweep(
     own_folder.mark(layout.home, COMMAND)
     plan.write_recipes(chosen, layout)
     try:
-        with display:
+        with only_writer(layout.home), display:
             runner.run()
     except KeyboardInterrupt:
         console.print(f"\nStopped. Finished cells are kept in {layout.home}; the same command goes on from there.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.versions import say_moved
 from mllmu_unlearn import processes
 from mllmu_unlearn.last_words import exception_of, last_words
 
@@ -136,6 +137,8 @@ class Runner:
             try:
                 self._check(stage, code)
             except UserError as error:
+                if not self.failed:
+                    say_moved()
                 if not self.keep_going:
                     raise
                 self.failed[name] = str(error)

@@ -62,3 +62,9 @@ def test_a_long_list_is_counted():
 def test_checking_the_environment_imports_no_torch():
     code = "import sys; from mllmu_tasks import versions; versions.moved_packages(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_failed_stage_is_followed_by_what_moved(install, capsys):
+    install("filelock", "4.3.1")
+    versions.say_moved()
+    assert capsys.readouterr().err.startswith("mllmu: note: 1 package differs from the versions that were tested")

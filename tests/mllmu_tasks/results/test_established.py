@@ -155,6 +155,15 @@ def test_a_baseline_is_the_untouched_model_that_was_unlearned(good, vanilla, wri
     assert control.exit_code == 1  # that it remembers is shown all the same
 
 
+def test_an_adapter_put_on_by_declaration_has_no_proved_base(good, vanilla):
+    def put_on(leaf, facts, config):
+        facts["answered_by"] |= {"base_by": "declared", "made_from": "f" * 32}
+
+    judged = good(change=put_on)
+    assert refused(gate(judged, vanilla), "nothing shows that it is the model before unlearning")
+    assert gate(judged, vanilla, declared=f"{{base: {recorded.BASE}}}").exit_code == 0
+
+
 def test_a_checkpoint_names_its_base_by_its_record_or_the_caller_does(good, write_judged, vanilla):
     def merged(leaf, facts, config):
         facts["answered_by"] |= {"adapter": "", "weights": "d" * 32}
