@@ -20,8 +20,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
-from mllmu_tasks.mini import checkpoint, tiny
-from mllmu_tasks.models.fingerprint import weights_fingerprint
+from mllmu_tasks.artifacts.identity import weights_fingerprint
+from mllmu_tasks.benchmarks.mini import checkpoint, tiny
 
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|v)_proj|mlp\.(up|down)_proj)"
 

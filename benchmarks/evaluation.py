@@ -20,8 +20,8 @@ from loguru import logger
 from plain_loop import PlainLoop, differences, requests_of
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from mllmu_tasks.mini import checkpoint
-from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.benchmarks.mini import checkpoint
+from mllmu_tasks.harness.hf import MllmuHf
 
 
 def main() -> None:

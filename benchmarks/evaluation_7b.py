@@ -19,13 +19,13 @@ import torch
 from plain_loop import PlainLoop, requests_of
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from mllmu_tasks.mini import tiny, write
-from mllmu_tasks.models.base import Base
-from mllmu_tasks.models.engine import Engine
-from mllmu_tasks.models.journal import request_keys
+from mllmu_tasks.benchmarks.mini import tiny, write
+from mllmu_tasks.harness.answer_store import request_keys
+from mllmu_tasks.models.base_model import Base
+from mllmu_tasks.models.engine.engine import Engine
+from mllmu_tasks.models.engine.scheduling import answers, budget_for
+from mllmu_tasks.models.features import GIB, FeatureCache
 from mllmu_tasks.models.rendering import Renderer
-from mllmu_tasks.models.scheduling import answers, budget_for
-from mllmu_tasks.models.vision import GIB, FeatureCache
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 matrix operations a second
 WORDS = ["USER: ASSISTANT: Where does the person in the image live? In Oslo, Quito, Lima or Accra."]

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from gate_worlds import DEFAULT, LEVEL, PEOPLE, Found, World, gate, null_worlds, scores, shown_fall, simulate
 
-from mllmu_tasks.benchmark import Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import Split, Task
 
 BEFORE = """
 rules:

@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-from mllmu_tasks.benchmark import Modality, Split, Task
-from mllmu_tasks.results.evidence import above_zero_by_flips, cluster_t, gaffke
-from mllmu_tasks.results.policy import default_text, parse_policy
-from mllmu_tasks.results.rules import TASKS, Rule
+from mllmu_tasks.benchmarks.mllmu.spec import Modality, Split, Task
+from mllmu_tasks.results.gate.policy import default_text, parse_policy
+from mllmu_tasks.results.gate.rules import TASKS, Rule
+from mllmu_tasks.results.stats.evidence import above_zero_by_flips, cluster_t, gaffke
 
 LEVEL = 0.05
 QUESTIONS = {Task.CLASSIFICATION: 5, Task.CLOZE: 2, Task.GENERATION: 2}

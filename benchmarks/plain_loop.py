@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from lmms_eval.api.instance import Instance
 
-from mllmu_tasks import task
-from mllmu_tasks.benchmark import Leaf, leaves
-from mllmu_tasks.models.generation import cut
+from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
+from mllmu_tasks.benchmarks.mllmu.settings import Settings
+from mllmu_tasks.benchmarks.mllmu.spec import Leaf, leaves
+from mllmu_tasks.harness import task
+from mllmu_tasks.models.engine.generation import cut
 from mllmu_tasks.models.rendering import Renderer, encode
-from mllmu_tasks.questions import leaf_questions
-from mllmu_tasks.settings import Settings
 
 SETTINGS = {"until": ["ASSISTANT:"], "max_new_tokens": 50, "do_sample": False, "temperature": 0}
 

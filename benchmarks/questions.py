@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mllmu_tasks.benchmark import FULL_CONFIG, REAL_CONFIG, TEST_CONFIG, Leaf, Modality, Split, Task
-from mllmu_tasks.mini import data_folder
+from mllmu_tasks.benchmarks.mini import data_folder
+from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, REAL_CONFIG, TEST_CONFIG, Leaf, Modality, Split, Task
 
 CELEBRITIES = 153
 SOURCES = 16
@@ -95,7 +95,7 @@ def measure(folder: Path) -> dict:
     from datasets import Dataset, NamedSplit
     from loguru import logger
 
-    from mllmu_tasks.task import leaf_docs
+    from mllmu_tasks.harness.task import leaf_docs
 
     logger.remove()
     leaves = [Leaf(s, 5, t, m) for s in Split if s is not Split.REAL for t in Task for m in Modality]

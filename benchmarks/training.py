@@ -27,14 +27,15 @@ import torch
 import torch.nn.functional as F
 from transformers import TrainerCallback
 
-from mllmu_tasks.mini.tiny import TinyShape, build_tiny_llava
-from mllmu_tasks.source import open_source
-from mllmu_unlearn import methods, run
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_tasks.benchmarks.mini.tiny import TinyShape, build_tiny_llava
+from mllmu_tasks.data.source import open_source
+from mllmu_unlearn import methods
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.methods import Method, hyper
 from mllmu_unlearn.methods.npo import NPO
-from mllmu_unlearn.reference import forward, frozen
-from mllmu_unlearn.trainer import MethodTrainer
+from mllmu_unlearn.training import run
+from mllmu_unlearn.training.reference import forward, frozen
+from mllmu_unlearn.training.trainer import MethodTrainer
 
 SHAPE = TinyShape(hidden=256, layers=4, feed_forward=704, vision_hidden=128, vision_layers=4)
 BLOCK = 10

@@ -13,9 +13,9 @@ from mllmu_tasks.shipped import shipped
 
 MARK = "_mllmu_adds_tasks"
 MODELS = {
-    "mllmu_hf": "mllmu_tasks.models.hf.MllmuHf",
-    "mllmu_peft": "mllmu_tasks.models.peft_backend.MllmuPeft",
-    "mllmu_replay": "mllmu_tasks.models.replay.MllmuReplay",
+    "mllmu_hf": "mllmu_tasks.harness.hf.MllmuHf",
+    "mllmu_peft": "mllmu_tasks.harness.peft_backend.MllmuPeft",
+    "mllmu_replay": "mllmu_tasks.harness.replay.MllmuReplay",
 }
 """What lmms-eval's --model calls them."""
 

@@ -7,7 +7,7 @@ import yaml
 from peft import IA3Config, LoraConfig, PeftModel, ShiraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
-from mllmu_tasks.models.fingerprint import weights_fingerprint
+from mllmu_tasks.artifacts.identity import weights_fingerprint
 
 LANGUAGE = r".*(language|text)_model\.layers\.\d+\.(self_attn\.(q|v)_proj|mlp\.(up|down)_proj)"
 CONFIGS = {

@@ -73,7 +73,7 @@ class Probe:
         return self.kind == "simple" and MODEL_REGISTRY_V2.get_manifest(self.backend).chat_class_path is not None
 
     def linked(self) -> list[str]:
-        from mllmu_unlearn.export import link
+        from mllmu_unlearn.output.export import link
 
         return self.run(IMAGE, pretrained=link(self.adapter, self.adapter.with_name("linked")))
 
@@ -156,7 +156,7 @@ def main() -> None:
     from adapters import make_adapter
     from transformers import AutoProcessor
 
-    from mllmu_tasks.models.fingerprint import weights_fingerprint
+    from mllmu_tasks.artifacts.identity import weights_fingerprint
 
     case = json.loads(sys.argv[1])
     folder = Path(tempfile.mkdtemp())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mllmu_tasks.mini import data_folder
+from mllmu_tasks.benchmarks.mini import data_folder
 
 
 def copy_mini(folder: Path) -> Path:

@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from mllmu_unlearn import losses
-from mllmu_unlearn.losses import IGNORED
 from mllmu_unlearn.methods import Method, get
-from mllmu_unlearn.side import Counts, Reference, Side
+from mllmu_unlearn.training import losses
+from mllmu_unlearn.training.losses import IGNORED
+from mllmu_unlearn.training.side import Counts, Reference, Side
 
 LABELS = torch.tensor([[0, 2, IGNORED], [1, IGNORED, IGNORED]])
 

@@ -4,7 +4,7 @@ import torch
 from asking import SPLIT, TASK, requests, to_messages
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from mllmu_tasks.models.generation import cut
+from mllmu_tasks.models.engine.generation import cut
 from mllmu_tasks.models.rendering import Renderer
 
 

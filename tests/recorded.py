@@ -2,9 +2,9 @@
 
 import json
 
-from mllmu_tasks.benchmark import Leaf, Task
-from mllmu_tasks.scoring import SCORING, score_answer
-from mllmu_tasks.task_config import config_hash
+from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Task
+from mllmu_tasks.harness.task_config import config_hash
+from mllmu_tasks.scorers.text import SCORING, score_answer
 
 BASE, ADAPTER, OTHER = "b" * 32, "a" * 64, "c" * 32
 GENERATION = {"until": ["ASSISTANT:"], "max_new_tokens": 50, "do_sample": False, "temperature": 0.0}

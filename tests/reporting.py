@@ -2,7 +2,7 @@
 
 from typer.testing import CliRunner
 
-from mllmu_tasks.benchmark import Split
+from mllmu_tasks.benchmarks.mllmu.spec import Split
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.cli.main import app
 

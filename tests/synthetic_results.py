@@ -10,7 +10,7 @@ import random
 import sys
 from pathlib import Path
 
-from mllmu_tasks.benchmark import METRICS, Leaf, Modality, Split, Task, leaves
+from mllmu_tasks.benchmarks.mllmu.spec import METRICS, Leaf, Modality, Split, Task, leaves
 
 DATE = "20260101_120000"
 ASKED = {Task.CLASSIFICATION: 5, Task.GENERATION: 2, Task.CLOZE: 2}

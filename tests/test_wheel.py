@@ -5,9 +5,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from mllmu_tasks.benchmark import leaves
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
+from mllmu_tasks.benchmarks.mllmu.spec import leaves
 
 
 def test_the_wheel_holds_task_yamls_mini_data_and_recipes(tmp_path):

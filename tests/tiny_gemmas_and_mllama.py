@@ -18,7 +18,7 @@ from transformers import (
     SiglipImageProcessor,
 )
 
-from mllmu_tasks.mini.tiny import CHAT_TEMPLATE, train_tokenizer
+from mllmu_tasks.benchmarks.mini.tiny import CHAT_TEMPLATE, train_tokenizer
 
 PALIGEMMA_TEMPLATE = (
     "{% for m in messages %}{% for p in m['content'] %}"

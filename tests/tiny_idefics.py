@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from mllmu_tasks.mini.tiny import train_tokenizer
+from mllmu_tasks.benchmarks.mini.tiny import train_tokenizer
 
 IDEFICS_TEMPLATE = (
     "<s>{% for m in messages %}{{ m['role'] | capitalize }}:{% for p in m['content'] %}"

@@ -14,7 +14,7 @@ from transformers import (
     LlavaOnevisionVideoProcessor,
 )
 
-from mllmu_tasks.mini.tiny import CHAT_TEMPLATE, build_tiny_llava, train_tokenizer
+from mllmu_tasks.benchmarks.mini.tiny import CHAT_TEMPLATE, build_tiny_llava, train_tokenizer
 
 GRIDS = [[56, 56], [56, 112], [112, 56]]
 

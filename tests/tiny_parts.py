@@ -1,6 +1,6 @@
 """Sizes and words that the tiny random models share."""
 
-from mllmu_tasks.mini.tiny import TinyShape
+from mllmu_tasks.benchmarks.mini.tiny import TinyShape
 
 WORDS = [
     "Where does the person in the image live? In Oslo, Quito, Lima or Accra.",

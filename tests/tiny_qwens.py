@@ -23,7 +23,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from mllmu_tasks.mini.tiny import train_tokenizer
+from mllmu_tasks.benchmarks.mini.tiny import train_tokenizer
 
 QWEN_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for p in m['content'] %}"

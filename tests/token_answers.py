@@ -2,8 +2,8 @@
 
 from asking import ask, to_messages
 
-from mllmu_tasks.models import prefix as prefixes
-from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.harness.hf import MllmuHf
+from mllmu_tasks.models.engine import prefix as prefixes
 
 SHARING = ["llava_next", "llava_onevision", "internvl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics2", "idefics3"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 if __name__ == "__main__":
     assert os.environ["WORLD_SIZE"] == "2"
-    from mllmu_unlearn import run
-    from mllmu_unlearn.config import UnlearnConfig, parse
+    from mllmu_unlearn.config.commands import UnlearnConfig, parse
+    from mllmu_unlearn.training import run
 
     for flags in json.loads(Path(sys.argv[1]).read_text()):
         config = parse(UnlearnConfig, flags)

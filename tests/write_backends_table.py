@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from mllmu_tasks.results.text_safety import printable
+from mllmu_tasks.text_safety import printable
 
 DOC = Path(__file__).parents[1] / "docs" / "backends.md"
 PROBE = Path(__file__).with_name("backend_probe.py")

@@ -6,7 +6,7 @@ python tests/write_task_yamls.py
 import json
 from pathlib import Path
 
-from mllmu_tasks.benchmark import METRICS, RATIOS, Leaf, Split, group_name, leaves
+from mllmu_tasks.benchmarks.mllmu.spec import METRICS, RATIOS, Leaf, Split, group_name, leaves
 
 FOLDER = Path(__file__).parent.parent / "task_yamls"
 VERSION = 1
@@ -15,12 +15,12 @@ BASE_TEXT = """\
 # What all leaves share. The leaf's name travels as the name of the split: see docs/decisions.md.
 dataset_path: json
 output_type: generate_until
-process_docs: !function mllmu_tasks.task.leaf_docs
-doc_to_text: !function mllmu_tasks.task.to_text
-doc_to_visual: !function mllmu_tasks.task.to_visual
-doc_to_messages: !function mllmu_tasks.task.to_messages
-doc_to_target: !function mllmu_tasks.task.to_target
-process_results: !function mllmu_tasks.task.score
+process_docs: !function mllmu_tasks.harness.task.leaf_docs
+doc_to_text: !function mllmu_tasks.harness.task.to_text
+doc_to_visual: !function mllmu_tasks.harness.task.to_visual
+doc_to_messages: !function mllmu_tasks.harness.task.to_messages
+doc_to_target: !function mllmu_tasks.harness.task.to_target
+process_results: !function mllmu_tasks.harness.task.score
 num_fewshot: 0
 cluster_key: person
 score_key: score
@@ -46,10 +46,10 @@ def leaf_text(leaf: Leaf) -> str:
         f"{metrics}"
         "  - {metric: mllmu_answered, aggregation: mean, higher_is_better: true}\n"
         "  - metric: mllmu_by_person\n"
-        "    aggregation: !function mllmu_tasks.task.mean_by_person\n"
+        "    aggregation: !function mllmu_tasks.harness.task.mean_by_person\n"
         f"    higher_is_better: {better}\n"
         "  - metric: mllmu_facts\n"
-        "    aggregation: !function mllmu_tasks.task.facts\n"
+        "    aggregation: !function mllmu_tasks.harness.task.facts\n"
         "    higher_is_better: true\n"
         f"metadata: {{version: {VERSION}}}\n"
     )

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter
+from mllmu_tasks.artifacts.identity import local_folder, refuse_missing
+from mllmu_tasks.artifacts.weight_files import require_finite_model, require_whole_model
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.adapter import CONFIG, RECORD, read_adapter
 from mllmu_tasks.models.chat_template import refuse_endless
-from mllmu_tasks.models.fingerprint import local_folder, refuse_missing
-from mllmu_tasks.models.weight_files import require_finite_model, require_whole_model
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 

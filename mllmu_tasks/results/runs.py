@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mllmu_tasks.benchmark import OUR_MODELS, RATIOS, Leaf, Split, group_name
+from mllmu_tasks.benchmarks.mllmu.spec import OUR_MODELS, RATIOS, Leaf, Split, group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.strict_json import expect, expect_number, is_finite, loads, read_lines, read_object, reason, shortened
 

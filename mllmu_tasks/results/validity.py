@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from mllmu_tasks.benchmark import METRICS, Leaf
+from mllmu_tasks.benchmarks.mllmu.spec import METRICS, Leaf
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.strict_json import is_finite
 

@@ -1,0 +1,1 @@
+"""`mllmu ...`: one small file a command."""

@@ -10,7 +10,7 @@ import typer
 from mllmu_tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from mllmu_tasks.results.outcomes import Gate
+    from mllmu_tasks.results.gate.outcomes import Gate
 
 Folders = list[Path]
 
@@ -42,8 +42,8 @@ def check(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write a JSON file.")] = None,
     show_policy: Annotated[bool, typer.Option("--show-policy", help="Print the default policy and stop.")] = False,
 ) -> None:
-    from mllmu_tasks.results import verdict_output
-    from mllmu_tasks.results.policy import default_text, load_policy
+    from mllmu_tasks.results.gate import printing
+    from mllmu_tasks.results.gate.policy import default_text, load_policy
 
     if show_policy:
         print(default_text(), end="")
@@ -53,13 +53,13 @@ def check(
     gate = _judge(results, load_policy(policy), baseline, reference, undecided == "warn", allow_replay)
     terminal = sys.stdout.isatty()
     width = os.get_terminal_size().columns if terminal else 120
-    print(verdict_output.text(gate, width=max(80, width), colour=terminal), end="")
-    _write(junit, verdict_output.junit(gate))
-    _write(markdown, verdict_output.markdown(gate))
-    _write(json_file, verdict_output.as_json(gate))
+    print(printing.text(gate, width=max(80, width), colour=terminal), end="")
+    _write(junit, printing.junit(gate))
+    _write(markdown, printing.markdown(gate))
+    _write(json_file, printing.as_json(gate))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        _write(Path(summary), verdict_output.markdown(gate), append=True)
+        _write(Path(summary), printing.markdown(gate), append=True)
     raise Verdict(gate.exit_code)
 
 
@@ -67,9 +67,9 @@ def _judge(
     results: Folders, policy, baseline: Path | None, reference: Path | None, warn: bool, allow_replay: bool
 ) -> "Gate":
     """The gate; what cannot be read is a problem in it, so that reports are written for failed runs too."""
-    from mllmu_tasks.results.gate import judge
-    from mllmu_tasks.results.outcomes import Gate
-    from mllmu_tasks.results.sides import Problem, open_side
+    from mllmu_tasks.results.gate.judge import judge
+    from mllmu_tasks.results.gate.outcomes import Gate
+    from mllmu_tasks.results.gate.sides import Problem, open_side
 
     sides = {}
     asked = {"results": results, "baseline": [baseline], "reference": [reference]}

@@ -9,7 +9,7 @@ import typer
 from mllmu_tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from mllmu_tasks.validate import Report
+    from mllmu_tasks.data.validate import Report
 
 app = typer.Typer(
     help="Look at a data set, check it, or make one: a mini benchmark, or of named people.", no_args_is_help=True
@@ -42,7 +42,7 @@ def mini(
     seed: Annotated[int, typer.Option(help="Equal seeds make equal people.")] = 0,
 ) -> None:
     """Make a mini benchmark of drawn people, in the layout of the hub data set."""
-    from mllmu_tasks.mini import write
+    from mllmu_tasks.benchmarks.mini import write
 
     if out.exists():
         raise UserError(f"'{out}' exists already; choose another --out or remove it.")
@@ -64,11 +64,11 @@ def request(
     ] = None,
 ) -> None:
     """Make the data that ask whether named people are forgotten: mllmu_forget is about exactly them."""
-    from mllmu_tasks import request as requests
+    from mllmu_tasks.benchmarks.mllmu.settings import Settings
+    from mllmu_tasks.data import request as requests
+    from mllmu_tasks.data.source import open_source
     from mllmu_tasks.names import last_part
-    from mllmu_tasks.settings import Settings
-    from mllmu_tasks.source import open_source
-    from mllmu_unlearn.asking import evaluation, opened_by
+    from mllmu_unlearn.output.next_commands import evaluation, opened_by
 
     if (forget_ids is None) == (adapter is None):
         raise UserError("whose data? Give --forget_ids 009,032 or --adapter FOLDER, one of them.")
@@ -97,10 +97,10 @@ def _print_report(data: str) -> "Report":
     from rich.console import Console
     from rich.table import Table
 
-    from mllmu_tasks.benchmark import Modality, Task
-    from mllmu_tasks.settings import Settings
-    from mllmu_tasks.source import open_source
-    from mllmu_tasks.validate import validate as look
+    from mllmu_tasks.benchmarks.mllmu.settings import Settings
+    from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
+    from mllmu_tasks.data.source import open_source
+    from mllmu_tasks.data.validate import validate as look
 
     source = open_source(data or Settings.from_environment().data)
     console = Console()

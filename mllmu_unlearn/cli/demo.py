@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mllmu_unlearn import own_folder
-from mllmu_unlearn.demo.display import Bars
-from mllmu_unlearn.demo.stages import Runner, write_whole
-from mllmu_unlearn.only_writer import only_writer
+from mllmu_tasks.artifacts.only_writer import only_writer
+from mllmu_unlearn.experiments import own_folder
+from mllmu_unlearn.experiments.display import Bars
+from mllmu_unlearn.experiments.runner import Runner, write_whole
 
 COMMAND = "mllmu demo"
 
@@ -29,7 +29,7 @@ def demo(
         typer.Option("--from-scratch", help="Train base, vanilla and retain-only here, too (20 minutes)."),
     ] = False,
 ) -> None:
-    from mllmu_unlearn.demo.plan import METHODS, MODELS, Layout, evaluation_command, plan, unlearning_command
+    from mllmu_unlearn.experiments.demo import METHODS, MODELS, Layout, evaluation_command, plan, unlearning_command
 
     began = time.monotonic()
     layout, rows = Layout(out), (*MODELS, *METHODS)
@@ -58,8 +58,8 @@ def demo(
 
 def _show(console: Console, layout, rows: tuple[str, ...], seconds: dict[str, float]) -> None:
     from mllmu_tasks.results.runs import load_runs
-    from mllmu_tasks.results.table import cells, render
-    from mllmu_unlearn.demo.plan import METHODS, evaluation_command
+    from mllmu_tasks.results.tables.table import cells, render
+    from mllmu_unlearn.experiments.demo import METHODS, evaluation_command
 
     found = [c for row in rows for c in cells(load_runs([layout.results(row)])[-1:], name=row)]
     write_whole(layout.home / "table.md", render(found, "markdown") + "\n")
@@ -79,8 +79,8 @@ def _show(console: Console, layout, rows: tuple[str, ...], seconds: dict[str, fl
 
 def _shipped(layout) -> str:
     """Put the shipped checkpoints in place; returns a hash of their weights."""
-    from mllmu_tasks.mini import checkpoint
-    from mllmu_unlearn.demo.plan import MODELS
+    from mllmu_tasks.benchmarks.mini import checkpoint
+    from mllmu_unlearn.experiments.demo import MODELS
 
     for name in MODELS:
         if _digest(layout.model(name)) != _digest(checkpoint(name)):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mllmu_tasks.settings import Settings, cache_folder
+from mllmu_tasks.benchmarks.mllmu.settings import Settings, cache_folder
 from mllmu_tasks.versions import describe_moved, moved_packages, versions_tested
 
 PACKAGES = (

@@ -23,8 +23,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def evaluate(context: typer.Context) -> None:
-    from mllmu_unlearn.evaluate import Run, plan
-    from mllmu_unlearn.evaluate import evaluate as run_all
+    from mllmu_unlearn.experiments.evaluate import Run, plan
+    from mllmu_unlearn.experiments.evaluate import evaluate as run_all
 
     given, rest = parse(context.args)
     runs = plan(given.base, given.adapters, given.with_base, given.output_path, given.model_args, rest)

@@ -12,10 +12,10 @@ import typer
 from mllmu_tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from mllmu_tasks.judge.cache import GradeCache
-    from mllmu_tasks.judge.client import ChatClient
-    from mllmu_tasks.judge.judging import Plan
     from mllmu_tasks.results.runs import Run
+    from mllmu_tasks.scorers.judge.cache import GradeCache
+    from mllmu_tasks.scorers.judge.client import ChatClient
+    from mllmu_tasks.scorers.judge.judging import Plan
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -38,9 +38,9 @@ def judge(
     retries: Annotated[int, typer.Option(help="Of a call whose server fails.", min=0, max=1000)] = 6,
     dry_run: Annotated[bool, typer.Option("--dry_run", "--dry-run", help="Print calls and tokens; stop.")] = False,
 ) -> None:
-    from mllmu_tasks.judge.cache import GradeCache
-    from mllmu_tasks.judge.client import ChatClient, fit_for_a_terminal
-    from mllmu_tasks.judge.judging import make_plan
+    from mllmu_tasks.scorers.judge.cache import GradeCache
+    from mllmu_tasks.scorers.judge.client import ChatClient, fit_for_a_terminal
+    from mllmu_tasks.scorers.judge.judging import make_plan
 
     if not math.isfinite(timeout):
         raise UserError(f"--timeout {timeout} is no number of seconds.")
@@ -67,7 +67,7 @@ def judge(
 
 
 def _runs(folders: list[Path]) -> list["Run"]:
-    from mllmu_tasks.results.pinned import MANIFEST
+    from mllmu_tasks.results.gate.pinned import MANIFEST
     from mllmu_tasks.results.runs import load_runs
     from mllmu_tasks.results.validity import Weight, all_flaws
 
@@ -86,7 +86,7 @@ def _ask(plan: "Plan", client: "ChatClient", cache: "GradeCache", concurrency: i
     from rich.console import Console
     from rich.progress import Progress
 
-    from mllmu_tasks.judge.judging import Status, carry_out
+    from mllmu_tasks.scorers.judge.judging import Status, carry_out
 
     console = Console(stderr=True)
     before = plan.count(Status.JUDGED)
@@ -105,9 +105,9 @@ def _ask(plan: "Plan", client: "ChatClient", cache: "GradeCache", concurrency: i
 
 def _report(runs: list["Run"], plan: "Plan", client: "ChatClient", cache: "GradeCache") -> int:
     """Write and print; returns the exit code: 0 if every answer was judged, else 2."""
-    from mllmu_tasks.judge import report
-    from mllmu_tasks.judge.client import fit_for_a_terminal
-    from mllmu_tasks.judge.judging import Status
+    from mllmu_tasks.scorers.judge import report
+    from mllmu_tasks.scorers.judge.client import fit_for_a_terminal
+    from mllmu_tasks.scorers.judge.judging import Status
 
     if not plan.count(Status.JUDGED):
         first = next(iter(plan.outcomes.values()))

@@ -26,9 +26,9 @@ def methods(
         Path | None, typer.Option(help="Put the Markdown table into this document, between its marks.")
     ] = None,
 ) -> None:
+    from mllmu_unlearn.config.parse import json_object
+    from mllmu_unlearn.experiments.sweep.output import replace_block
     from mllmu_unlearn.methods import get, names
-    from mllmu_unlearn.parse import json_object
-    from mllmu_unlearn.sweep.output import replace_block
 
     if check:
         _check(name, json_object(hyper_parameters))
@@ -59,7 +59,7 @@ def _table() -> str:
 
 
 def _check(name: str | None, hyper_parameters: dict) -> None:
-    from mllmu_unlearn.config import UnlearnConfig
+    from mllmu_unlearn.config.commands import UnlearnConfig
     from mllmu_unlearn.methods import get
     from mllmu_unlearn.methods._checks import check_declaration, check_loss
 

@@ -23,6 +23,6 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry_run", "--dry-run", help="Print what would go, and stop.")] = False,
 ) -> None:
-    from mllmu_unlearn import hub
+    from mllmu_unlearn.output import hub
 
     hub.push(adapter, repo_id, results=results or (), base_model=base_model, private=private, dry_run=dry_run)

@@ -29,7 +29,7 @@ def report(
 ) -> None:
     from mllmu_tasks.results.report.content import compose
     from mllmu_tasks.results.report.write import INDEX, check_out, write
-    from mllmu_tasks.results.text_safety import one_line
+    from mllmu_tasks.text_safety import one_line
 
     check_out(out)
     content = compose(results, data=data, vanilla=vanilla, reference=reference, training=training or [])

@@ -27,12 +27,12 @@ def results(
         bool, typer.Option(help="Show scores of lmms-eval's own backends even where questions were not answered.")
     ] = False,
 ) -> None:
-    from mllmu_tasks.results.comparable import differences, row_names
     from mllmu_tasks.results.runs import load_runs
-    from mllmu_tasks.results.summary import summarise
-    from mllmu_tasks.results.table import cells, render
-    from mllmu_tasks.results.text_safety import one_line
+    from mllmu_tasks.results.tables.comparable import differences, row_names
+    from mllmu_tasks.results.tables.summary import summarise
+    from mllmu_tasks.results.tables.table import cells, render
     from mllmu_tasks.results.validity import Weight, row_flaws
+    from mllmu_tasks.text_safety import one_line
 
     runs = load_runs(folders)
     differ = differences(runs)

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mllmu_tasks.artifacts.only_writer import only_writer
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import own_folder
-from mllmu_unlearn.demo.display import Bars
-from mllmu_unlearn.demo.stages import Runner, Stage, write_whole
-from mllmu_unlearn.only_writer import only_writer
+from mllmu_unlearn.experiments import own_folder
+from mllmu_unlearn.experiments.display import Bars
+from mllmu_unlearn.experiments.runner import Runner, Stage, write_whole
 
 COMMAND = "mllmu sweep"
 
@@ -32,7 +32,7 @@ def sweep(
         bool, typer.Option("--dry_run", "--dry-run", help="Check every cell, print what would run, and stop.")
     ] = False,
 ) -> None:
-    from mllmu_unlearn.sweep import grid, output, plan
+    from mllmu_unlearn.experiments.sweep import grid, output, plan
 
     token = os.environ.pop("HF_TOKEN", None)  # lmms-eval logs it under this name
     if token:
@@ -111,9 +111,9 @@ class _Table:
         self.made: list = []
 
     def write(self, failed: dict[str, str]) -> None:
-        from mllmu_tasks.results.table import cells, render
-        from mllmu_unlearn.sweep import output
-        from mllmu_unlearn.sweep.rows import Row, row
+        from mllmu_tasks.results.tables.table import cells, render
+        from mllmu_unlearn.experiments.sweep import output
+        from mllmu_unlearn.experiments.sweep.rows import Row, row
 
         vanilla = self.runs.get(next(iter(self.sweep.references), ""))
         self.made = [row(name, self.runs[name], None, None) for name in self.sweep.references if name in self.runs]
@@ -141,12 +141,12 @@ class _Table:
             self.runs[row] = None
 
     def text(self) -> str:
-        from mllmu_unlearn.sweep.output import text
+        from mllmu_unlearn.experiments.sweep.output import text
 
         return text(self.made)
 
     def put_into(self, file: Path, source: Path) -> None:
-        from mllmu_unlearn.sweep.output import machine, markdown, replace_block
+        from mllmu_unlearn.experiments.sweep.output import machine, markdown, replace_block
 
         command = f"`mllmu sweep {source} --markdown {file}`"
         legend = (

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mllmu_tasks.benchmark import RATIOS, Leaf, Split, group_name, leaves
+from mllmu_tasks.benchmarks.mllmu.spec import RATIOS, Leaf, Split, group_name, leaves
 from mllmu_tasks.plugin import task_folder
 
 

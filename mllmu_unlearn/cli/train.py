@@ -16,17 +16,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def unlearn(context: typer.Context) -> None:
-    from mllmu_unlearn import config, launch, run
+    from mllmu_unlearn.config import commands, launch
+    from mllmu_unlearn.training import run
 
-    parsed = config.parse(config.UnlearnConfig, context.args)
+    parsed = commands.parse(commands.UnlearnConfig, context.args)
     launch.launch(parsed.accelerate_config, parsed.num_processes, "unlearn", context.args, dry_run=parsed.dry_run)
     run.unlearn(parsed)
 
 
 def finetune(context: typer.Context) -> None:
-    from mllmu_unlearn import config, launch, run
+    from mllmu_unlearn.config import commands, launch
+    from mllmu_unlearn.training import run
 
-    parsed = config.parse(config.FinetuneConfig, context.args)
+    parsed = commands.parse(commands.FinetuneConfig, context.args)
     launch.launch(parsed.accelerate_config, parsed.num_processes, "finetune", context.args, dry_run=parsed.dry_run)
     run.finetune(parsed)
 
@@ -47,7 +49,7 @@ def export(
         typer.Option("--this_base", "--this-base", help="It is the adapter's base model, whatever the adapter notes."),
     ] = False,
 ) -> None:
-    from mllmu_unlearn.export import link, merge
+    from mllmu_unlearn.output.export import link, merge
 
     if merged:
         print(f"merged weights: {merge(adapter, out, base, this_base)}")

@@ -18,8 +18,8 @@ from mllmu_tasks.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     import torch
 
-    from mllmu_unlearn.context import Context
-    from mllmu_unlearn.side import Side
+    from mllmu_unlearn.training.context import Context
+    from mllmu_unlearn.training.side import Side
 
 
 @dataclass(frozen=True)
@@ -128,26 +128,26 @@ class Method:
 
     def places(self, model: "torch.nn.Module", config: Any) -> list[str]:
         """The modules that the result may change, and no others; the model may be on the meta device."""
-        from mllmu_unlearn import adapters
+        from mllmu_unlearn.training import adapter_sites
 
-        return adapters.modules(model, config.lora.targets)
+        return adapter_sites.modules(model, config.lora.targets)
 
     def trainable(self, model: "torch.nn.Module", config: Any) -> int:
         """How many numbers train, from shapes alone."""
-        from mllmu_unlearn import adapters
+        from mllmu_unlearn.training import adapter_sites
 
         if not self.trains:
             return 0
         if config.uses_lora:
-            return adapters.trainable_of_lora(model, config.lora)
+            return adapter_sites.trainable_of_lora(model, config.lora)
         return sum(model.get_submodule(name).weight.numel() for name in self.places(model, config))
 
     def wrap(self, context: "Context") -> "torch.nn.Module":
         """The model with its adapter; `context.model` is the bare one. Override for kinds other than LoRA, or
         where the adapter's shape follows from the data (masks)."""
-        from mllmu_unlearn import models
+        from mllmu_unlearn.training import base_model
 
-        return models.wrap(context.model, context.config)
+        return base_model.wrap(context.model, context.config)
 
     def prepare(self, context: "Context") -> None:
         """Once, before the first step: statistics, random directions, masks on gradients."""

@@ -13,7 +13,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_unlearn.methods._base import Method
 
 if TYPE_CHECKING:
-    from mllmu_unlearn.side import Side
+    from mllmu_unlearn.training.side import Side
 
 DECLARED = ("title", "formula", "paper")
 ROWS, TOKENS, WORDS, WIDTH = 4, 5, 11, 6
@@ -86,8 +86,8 @@ def _side(method: Method, name: str, place: int, part: slice, batches: int) -> "
     """Rows of unequal length, so that means of means differ from the mean."""
     import torch
 
-    from mllmu_unlearn.losses import IGNORED, token_logprobs
-    from mllmu_unlearn.side import Counts, Reference, Side
+    from mllmu_unlearn.training.losses import IGNORED, token_logprobs
+    from mllmu_unlearn.training.side import Counts, Reference, Side
 
     draw = torch.Generator().manual_seed(place)
     logits = torch.randn(ROWS, TOKENS, WORDS, generator=draw, dtype=torch.float64)

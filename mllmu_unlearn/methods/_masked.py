@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_unlearn import adapters, models, saliency
 from mllmu_unlearn.methods._base import Method, hyper
+from mllmu_unlearn.training import adapter_sites, base_model, saliency
 
 MODULES = ("language", "vision", "both")
 MODALITIES = ("image", "text")
@@ -36,7 +36,7 @@ class MaskedMethod(Method):
                 raise UserError(f"--{name} '{value}' is unknown.{did_you_mean(value, values)}")
 
     def places(self, model, config):
-        return adapters.of_part(model, self.modules)
+        return adapter_sites.of_part(model, self.modules)
 
     def batches(self, context, side):
         """Of SIZE samples of one modality each, whatever the processes."""
@@ -59,7 +59,7 @@ class MaskedMethod(Method):
         if self.kind == "shira":
             model, masks = saliency.add_shira(model, masks, context.config.revision)
         elif self.kind == "full":
-            models.train_only(model, masks)
+            base_model.train_only(model, masks)
         self.masked = saliency.Masked(model, masks)
         return model
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_unlearn import neurons
 from mllmu_unlearn.methods import Method, hyper, register
+from mllmu_unlearn.training import neurons
 
 
 @register

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from mllmu_unlearn import adapters, saliency
 from mllmu_unlearn.methods import Layout, hyper, register
 from mllmu_unlearn.methods._masked import MaskedMethod
+from mllmu_unlearn.training import adapter_sites, saliency
 
 
 @register
@@ -35,19 +35,21 @@ class MMUnlearner(MaskedMethod):
         return replace(config.lora, targets=targets[self.modules])
 
     def places(self, model, config):
-        return adapters.modules(model, self.lora(config).targets) if self.uses_lora else super().places(model, config)
+        return (
+            adapter_sites.modules(model, self.lora(config).targets) if self.uses_lora else super().places(model, config)
+        )
 
     def trainable(self, model, config):
         if self.uses_lora:
-            return adapters.trainable_of_lora(model, self.lora(config))
+            return adapter_sites.trainable_of_lora(model, self.lora(config))
         return super().trainable(model, config)
 
     def wrap(self, context):
         names, model = self.weights(context), context.model
-        language = tuple(f"{name}." for name in adapters.of_part(model, "language"))
+        language = tuple(f"{name}." for name in adapter_sites.of_part(model, "language"))
         if self.uses_lora:
             context.config.lora = self.lora(context.config)  # what the card says
-            model = adapters.add_lora(model, context.config.lora, context.config.revision)
+            model = adapter_sites.add_lora(model, context.config.lora, context.config.revision)
             names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         inner = {name for name in names if name.removeprefix("base_model.model.").startswith(language)}
         with saliency.training(model, names):

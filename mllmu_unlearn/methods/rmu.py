@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mllmu_unlearn import losses
 from mllmu_unlearn.methods import Method, hyper, register
+from mllmu_unlearn.training import losses
 
 
 @register

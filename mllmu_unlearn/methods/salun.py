@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import saliency
 from mllmu_unlearn.methods import hyper, register
 from mllmu_unlearn.methods._masked import MaskedMethod
+from mllmu_unlearn.training import saliency
 
 
 @register

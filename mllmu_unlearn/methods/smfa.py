@@ -7,9 +7,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import adapters, saliency
 from mllmu_unlearn.methods import Layout, Method, hyper, register
 from mllmu_unlearn.methods._refusals import refused
+from mllmu_unlearn.training import adapter_sites, saliency
 
 ANCHOR = "default"
 
@@ -53,7 +53,7 @@ class SMFA(Method):
 
     def wrap(self, context):
         saliency.refuse_spread()
-        model = adapters.add_lora(context.model, context.config.lora, context.config.revision)
+        model = adapter_sites.add_lora(context.model, context.config.lora, context.config.revision)
         ks = {"image": self.multi_k, "text": self.text_k}
         self.adapters = {f"forgets_{m}": k for m, k in ks.items() if f"idk_{m}" in context.rows.sides}
         for name in self.adapters:

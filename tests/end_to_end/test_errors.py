@@ -25,7 +25,7 @@ def test_data_that_is_not_there(tmp_path, data, sentence):
 
 
 def test_an_adapter_that_is_not_there(tmp_path):
-    from mllmu_tasks.mini.tiny import build_tiny_llava
+    from mllmu_tasks.benchmarks.mini.tiny import build_tiny_llava
 
     for part in build_tiny_llava(["a model"]):
         part.save_pretrained(tmp_path / "model")
@@ -66,12 +66,12 @@ def test_bad_input_of_our_own_commands(tmp_path, arguments, sentence):
 
 
 BROKEN = """
-import mllmu_tasks.task
+import mllmu_tasks.harness.task
 
 def broken(*_):
     raise RuntimeError("a mistake of ours")
 
-mllmu_tasks.task.score_answer = broken
+mllmu_tasks.harness.task.score_answer = broken
 """
 
 

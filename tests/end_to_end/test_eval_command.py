@@ -8,7 +8,7 @@ import pytest
 from adapters import make_adapter, make_prompt_folder
 from command_lines import lmms_eval, mllmu, mllmu_in_two
 
-from mllmu_tasks.mini import checkpoint
+from mllmu_tasks.benchmarks.mini import checkpoint
 from mllmu_tasks.results.runs import load_runs
 
 TASKS = "mllmu_forget_15,mllmu_real_classification_image"

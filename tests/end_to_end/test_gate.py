@@ -12,10 +12,10 @@ from adapters import make_adapter
 from command_lines import Outcome, lmms_eval, mllmu
 from data_sets import change, copy_mini
 
-from mllmu_tasks.mini import checkpoint
-from mllmu_tasks.models.fingerprint import weights_fingerprint
+from mllmu_tasks.artifacts.identity import weights_fingerprint
+from mllmu_tasks.benchmarks.mini import checkpoint
+from mllmu_tasks.data.source import open_source
 from mllmu_tasks.plugin import task_folder
-from mllmu_tasks.source import open_source
 
 FORGET, RETAIN = "mllmu_forget_15_generation_text", "mllmu_retain_15_cloze_text"
 POLICY = """
@@ -142,7 +142,7 @@ def test_answers_that_were_emptied_where_they_are_kept_are_asked_again(home, bot
 
 
 def test_the_configuration_in_force_is_the_one_that_is_shipped(both):
-    from mllmu_tasks.task_config import config_hash
+    from mllmu_tasks.harness.task_config import config_hash
 
     (file,) = (both / "base").rglob("*_results.json")
     data = json.loads(file.read_text())

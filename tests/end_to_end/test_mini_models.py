@@ -2,16 +2,15 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from command_lines import lmms_eval
+from places import ROOT
 
-from mllmu_tasks.mini import checkpoint
+from mllmu_tasks.benchmarks.mini import checkpoint
 from mllmu_tasks.results.runs import load_runs
-from mllmu_tasks.results.table import cells
+from mllmu_tasks.results.tables.table import cells
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "mini_demo.json").read_text())["cells"]
 ROUNDING = 0.03
 """Another processor's rounding may turn a word in one answer of 36 (cloze on forget)."""

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from command_lines import Outcome, lmms_eval
+from places import GOLDEN
 
-from mllmu_tasks.mini import checkpoint
+from mllmu_tasks.benchmarks.mini import checkpoint
 
-RUNS = json.loads((Path(__file__).parents[1] / "golden" / "official.json").read_text(encoding="utf-8"))["runs"]
+RUNS = json.loads((GOLDEN / "official.json").read_text(encoding="utf-8"))["runs"]
 OFFICIAL = {
     run["seed"]: {name: leaf for name, leaf in run["leaves"].items() if "answers" in leaf}
     for run in RUNS

@@ -3,7 +3,7 @@
 import pytest
 from command_lines import lmms_eval
 
-from mllmu_tasks.benchmark import METRICS, Split, leaves
+from mllmu_tasks.benchmarks.mllmu.spec import METRICS, Split, leaves
 from mllmu_tasks.results.runs import load_runs
 
 # lmms-eval refuses a command that names a leaf twice, and the groups of two ratios share mllmu_real.

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from command_lines import Outcome, mllmu
 
-from mllmu_tasks.mini import checkpoint
-from mllmu_tasks.models.journal import Journal
+from mllmu_tasks.benchmarks.mini import checkpoint
+from mllmu_tasks.harness.answer_store import Journal
 from mllmu_tasks.results.runs import load_runs
-from mllmu_tasks.results.table import cells
-from mllmu_unlearn.demo.plan import recipe
+from mllmu_tasks.results.tables.table import cells
+from mllmu_unlearn.experiments.demo import recipe
 
 LEAVES = ",".join(f"mllmu_{split}_15_generation_{kind}" for split in ("forget", "retain") for kind in ("image", "text"))
 SCRIPT = (str(Path(sys.executable).with_name("lmms-eval")),)

@@ -1,7 +1,7 @@
 import pytest
 from data_sets import copy_mini
 
-from mllmu_tasks.source import Source, open_source
+from mllmu_tasks.data.source import Source, open_source
 
 
 @pytest.fixture

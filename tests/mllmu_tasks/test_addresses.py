@@ -2,7 +2,7 @@ import pytest
 
 from mllmu_tasks.addresses import check_port
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.judge.client import checked_url
+from mllmu_tasks.scorers.judge.client import checked_url
 
 
 @pytest.mark.parametrize("port", ["", ":1", ":8000", ":65535"])

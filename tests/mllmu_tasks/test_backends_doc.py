@@ -1,11 +1,11 @@
 """docs/backends.md holds what its script writes: a row for every case, and nothing that mllmu_hf cannot do."""
 
 import re
-from pathlib import Path
 
+from places import DOCS
 from write_backends_table import CASES, COLUMNS
 
-DOC = (Path(__file__).parents[2] / "docs" / "backends.md").read_text(encoding="utf-8")
+DOC = (DOCS / "backends.md").read_text(encoding="utf-8")
 
 
 def table(mark):

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
+from places import GOLDEN as GOLDEN_FILES
 
-from mllmu_tasks import task
-from mllmu_tasks.benchmark import Leaf, Split, Task
-from mllmu_tasks.questions import leaf_questions
-from mllmu_tasks.scoring import score_answer
-from mllmu_tasks.settings import Settings
+from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
+from mllmu_tasks.benchmarks.mllmu.settings import Settings
+from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Split, Task
+from mllmu_tasks.harness import task
+from mllmu_tasks.scorers.text import score_answer
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "official.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((GOLDEN_FILES / "official.json").read_text(encoding="utf-8"))
 OPTIONS = {
     "": {},
     "ABCD": {"A": "nurse", "B": "pilot", "C": "baker", "D": "judge"},

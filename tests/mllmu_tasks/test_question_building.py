@@ -12,10 +12,10 @@ import pytest
 from benchmark_scripts import FOLDER, load
 from PIL import Image
 
-from mllmu_tasks.benchmark import Leaf, Modality, Split, Task
-from mllmu_tasks.questions import build_leaf
-from mllmu_tasks.settings import Settings
-from mllmu_tasks.source import open_source
+from mllmu_tasks.benchmarks.mllmu.questions import build_leaf
+from mllmu_tasks.benchmarks.mllmu.settings import Settings
+from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Modality, Split, Task
+from mllmu_tasks.data.source import open_source
 
 LEAVES = [Leaf(s, None if s is Split.REAL else 5, t, m) for s in Split for t in Task for m in Modality]
 

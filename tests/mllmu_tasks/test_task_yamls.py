@@ -4,7 +4,7 @@ import re
 import pytest
 import write_task_yamls
 
-from mllmu_tasks.benchmark import METRICS, leaves
+from mllmu_tasks.benchmarks.mllmu.spec import METRICS, leaves
 from mllmu_tasks.plugin import task_folder
 
 TEXTS = write_task_yamls.files()

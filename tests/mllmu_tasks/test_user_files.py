@@ -4,13 +4,13 @@ import os
 
 import pytest
 
+from mllmu_tasks.artifacts.adapter_folder import read_adapter
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.adapter import read_adapter
-from mllmu_tasks.results.policy import load_policy
+from mllmu_tasks.results.gate.policy import load_policy
 from mllmu_tasks.user_files import read_text
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.experiments.sweep import grid
 from mllmu_unlearn.methods._refusals import alternates
-from mllmu_unlearn.sweep import grid
 
 
 @pytest.fixture

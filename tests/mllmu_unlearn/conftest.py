@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_idefics import tiny_idefics3
 from tiny_qwens import tiny_qwen2_5_vl
 
-from mllmu_tasks.mini.tiny import TinyShape, build_tiny_llava
+from mllmu_tasks.benchmarks.mini.tiny import TinyShape, build_tiny_llava
 
 PEOPLE = [f"{n:03d}" for n in range(1, 21)]
 FORGET = ["003", "007", "011"]

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from tiny_models import FAMILIES, NEED_IMAGES, save
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from mllmu_unlearn import run
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training import run
 
 OURS = ("labels", "keep", "index", "padding")
 

@@ -5,10 +5,10 @@ import re
 import shlex
 import sys
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import pytest
 import yaml
+from places import DOCS
 from typer.testing import CliRunner
 
 from mllmu_tasks.errors import UserError
@@ -16,7 +16,7 @@ from mllmu_unlearn import methods
 from mllmu_unlearn.cli.main import app
 from mllmu_unlearn.methods import _base, _external
 
-DOC = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
+DOC = DOCS / "adding-a-method.md"
 
 
 def block(language: str) -> str:

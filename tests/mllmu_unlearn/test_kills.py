@@ -14,15 +14,19 @@ import yaml
 from safetensors.torch import load_file
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn import run
-from mllmu_unlearn.checkpoints import checkpoints
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training import run
+from mllmu_unlearn.training.checkpoints import checkpoints
 
 DRIVER = """
 import json, os, shutil, signal, sys
 import torch
-from mllmu_unlearn import card, folders, resume, run, trainer
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.output import card
+from mllmu_tasks.artifacts import folders
+from mllmu_unlearn.training import resume
+from mllmu_unlearn.training import run
+from mllmu_unlearn.training import trainer
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from tiny_models import save
 from transformers import AutoModelForImageTextToText
 
-from mllmu_tasks.models.adapter import read_adapter
-from mllmu_unlearn import methods, run
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_tasks.artifacts.adapter_folder import read_adapter
+from mllmu_unlearn import methods
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training import run
 
 REQUESTS = {
     "llava": ("--modalities", "image,text", "--forget_ratio", "5"),
@@ -50,8 +51,8 @@ def bases(texts, tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(data, tmp_path_factory):
     """A file of ids, and one of other answers to everybody's questions."""
-    from mllmu_tasks.source import open_source
-    from mllmu_unlearn.data import TrainingSet
+    from mllmu_tasks.data.source import open_source
+    from mllmu_unlearn.training.samples import TrainingSet
 
     folder = tmp_path_factory.mktemp("files")
     (folder / "ids").write_text("003\n007\n")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from mllmu_tasks.benchmarks.mini import checkpoint, model_path
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.mini import checkpoint, model_path
-from mllmu_tasks.models.hf import MllmuHf
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_tasks.harness.hf import MllmuHf
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
 
 FLAGS = ("--method", "npo", "--forget_ratio", "5", "--output_dir", "out", "--data", "mini")
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mllmu_tasks.source import open_source
-from mllmu_unlearn import features, methods, plan, run
-from mllmu_unlearn.config import UnlearnConfig, parse
-from mllmu_unlearn.trainer import MethodTrainer
+from mllmu_tasks.data.source import open_source
+from mllmu_unlearn import methods
+from mllmu_unlearn.config import plan
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training import image_features, run
+from mllmu_unlearn.training.trainer import MethodTrainer
 
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "_unique2", "unique_dim"}
 """Operations whose result reaches the processor, or whose output has a shape that only the device knows."""
@@ -85,7 +87,7 @@ def test_no_step_of_a_method_waits(guarded, checkpoint, data, tmp_path, name):
 
 def test_the_guard_guards(guarded, checkpoint, data, tmp_path, monkeypatch):
     """Without the features kept, Transformers' LLaVA compares counts of image tokens in every forward."""
-    monkeypatch.setattr(features, "why_plain", lambda *_: "this is a test")
+    monkeypatch.setattr(image_features, "why_plain", lambda *_: "this is a test")
     where = ["--model_name_or_path", str(checkpoint), "--data", str(data), "--output_dir", str(tmp_path / "out")]
     flags = [*where, "--use_cpu", "--forget_ratio", "5", "--method", "gradient_ascent", "--disable_tqdm", "true"]
     with pytest.raises(AssertionError, match="waits for the device"):

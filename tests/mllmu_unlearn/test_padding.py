@@ -5,13 +5,13 @@ import random
 import pytest
 from transformers import AutoProcessor
 
-from mllmu_tasks.mini import checkpoint
-from mllmu_tasks.source import open_source
-from mllmu_unlearn import plan
-from mllmu_unlearn.collator import ChatEncoder, stop_tokens
-from mllmu_unlearn.config import UnlearnConfig, parse
-from mllmu_unlearn.data import ImageRef, Sample, Turn
-from mllmu_unlearn.schedule import Schedule
+from mllmu_tasks.benchmarks.mini import checkpoint
+from mllmu_tasks.data.source import open_source
+from mllmu_unlearn.config import plan
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training.collator import ChatEncoder, stop_tokens
+from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
+from mllmu_unlearn.training.schedule import Schedule
 
 SIDES = ("forget", "retain")
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import methods
 from mllmu_unlearn.cli.main import app
-from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
+from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.recipes import find_recipe, recipe_names
 
 RUNS = [name for name in recipe_names() if not name.startswith("sweeps/")]

@@ -7,10 +7,11 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from mllmu_tasks.source import open_source
-from mllmu_unlearn import models, plan, reference, run
-from mllmu_unlearn.config import UnlearnConfig, parse
-from mllmu_unlearn.trainer import MethodTrainer
+from mllmu_tasks.data.source import open_source
+from mllmu_unlearn.config import plan
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training import base_model, reference, run
+from mllmu_unlearn.training.trainer import MethodTrainer
 
 BATCHES = 5  # 18 forget samples in batches of four
 STEPS = 2 * BATCHES
@@ -36,7 +37,7 @@ def counted(monkeypatch):
         return wrapper
 
     monkeypatch.setattr(reference, "forward", counting("forwards", reference.forward))
-    monkeypatch.setattr(models, "load_model", counting("models", models.load_model))
+    monkeypatch.setattr(base_model, "load_model", counting("models", base_model.load_model))
     monkeypatch.setattr(MethodTrainer, "training_step", counting("steps", MethodTrainer.training_step))
     return seen
 

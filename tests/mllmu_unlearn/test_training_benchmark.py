@@ -4,7 +4,7 @@ import pytest
 import torch
 from benchmark_scripts import load
 
-from mllmu_tasks.mini.tiny import TinyShape
+from mllmu_tasks.benchmarks.mini.tiny import TinyShape
 from mllmu_unlearn.methods import _base
 
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from left_running import naming, wait_until
 
-from mllmu_unlearn import run
-from mllmu_unlearn.checkpoints import checkpoints
-from mllmu_unlearn.config import FinetuneConfig, UnlearnConfig, parse
+from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
+from mllmu_unlearn.training import run
+from mllmu_unlearn.training.checkpoints import checkpoints
 
 MAIN = [sys.executable, "-m", "mllmu_unlearn.cli.main"]
 LAUNCH_FILE = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "NO", "use_cpu": True, "num_processes": 1}

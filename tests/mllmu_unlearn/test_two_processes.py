@@ -14,8 +14,8 @@ import yaml
 from safetensors.torch import load_file
 from tiny_models import save
 
-from mllmu_unlearn import run
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training import run
 
 METHODS = {
     "npo": (),  # a reference of log-probabilities

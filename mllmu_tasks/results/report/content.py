@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mllmu_tasks.benchmark import Split
-from mllmu_tasks.results.report import examples, figures, figures_more, provenance, theme
+from mllmu_tasks.benchmarks.mllmu.spec import Split
+from mllmu_tasks.results.report import examples, figures, people_figures, provenance, theme
 from mllmu_tasks.results.report.figures import Subject
 from mllmu_tasks.results.report.gather import Evaluations, Role, gather
 from mllmu_tasks.results.report.scores import score_all
@@ -178,17 +178,17 @@ _FIGURES: dict[str, tuple[str, str, _Draw]] = {
         "Who is still remembered",
         "Each column is a person of the forget set; the stronger the colour, the more is answered right. Blank: "
         "shown as few-shot example, so not asked.",
-        lambda subject, _, width: figures_more.people(subject, width),
+        lambda subject, _, width: people_figures.people(subject, width),
     ),
     "losses": (
         "Losses in training",
         "The terms of each method's loss as logged; scales differ between methods.",
-        lambda _, trainings, width: figures_more.losses(trainings, width),
+        lambda _, trainings, width: people_figures.losses(trainings, width),
     ),
     "cost": (
         "Time and memory",
         "As recorded by each run; other work on the machine is in these numbers, too. Memory is the peak of the "
         "process on a CPU, and what was allocated on a GPU.",
-        lambda subject, trainings, width: figures_more.cost(subject, trainings, width),
+        lambda subject, trainings, width: people_figures.cost(subject, trainings, width),
     ),
 }

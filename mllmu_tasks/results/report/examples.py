@@ -6,12 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mllmu_tasks.benchmark import FULL_CONFIG, Leaf, Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, Leaf, Modality, Split, Task
+from mllmu_tasks.data.people import Person
+from mllmu_tasks.data.source import Source, open_source
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.people import Person
 from mllmu_tasks.results.report.gather import Evaluations
 from mllmu_tasks.results.runs import Sample
-from mllmu_tasks.source import Source, open_source
 
 SEED = 0
 PEOPLE, FEWER, MANY = 4, 2, 10

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mllmu_tasks.benchmark import Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import Modality, Split, Task
 from mllmu_tasks.results.report import theme
 from mllmu_tasks.results.report.gather import Evaluations, Role, Row
 from mllmu_tasks.results.report.scores import Place, Score, Scores
-from mllmu_tasks.results.text_safety import one_line
+from mllmu_tasks.text_safety import one_line
 
 TITLES = {
     Task.CLASSIFICATION: "classification",

@@ -6,11 +6,11 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from mllmu_tasks.benchmark import DEFAULT_RATIO, Leaf, Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import DEFAULT_RATIO, Leaf, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.results.pinned import verify
+from mllmu_tasks.results.gate.pinned import verify
+from mllmu_tasks.results.gate.sides import Problem, Side, grouped, incomparable, side_of
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
-from mllmu_tasks.results.sides import Problem, Side, grouped, incomparable, side_of
 from mllmu_tasks.results.validity import Flaw, Weight, explain, row_flaws
 
 LEAST_ANSWERED = 0.95

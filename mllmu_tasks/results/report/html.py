@@ -5,11 +5,11 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from mllmu_tasks.benchmark import Task
+from mllmu_tasks.benchmarks.mllmu.spec import Task
 from mllmu_tasks.results.report.content import Content
 from mllmu_tasks.results.report.examples import Answer, Asked
 from mllmu_tasks.results.report.tables import NOTHING, PART, PART_WORDS, interval, number
-from mllmu_tasks.results.text_safety import printable
+from mllmu_tasks.text_safety import printable
 
 
 def page(content: Content) -> str:

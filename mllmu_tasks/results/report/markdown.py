@@ -6,7 +6,7 @@ from mllmu_tasks.results.report.content import Content
 from mllmu_tasks.results.report.examples import Example
 from mllmu_tasks.results.report.html import verdict
 from mllmu_tasks.results.report.tables import NOTHING, PART, PART_WORDS, Table, interval, number
-from mllmu_tasks.results.text_safety import code_block, markdown
+from mllmu_tasks.text_safety import code_block, markdown
 
 FIGURES = "figures"
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mllmu_tasks import __version__
-from mllmu_tasks.benchmark import Split
-from mllmu_tasks.results.report.figures_more import evaluation_seconds
+from mllmu_tasks.benchmarks.mllmu.spec import Split
 from mllmu_tasks.results.report.gather import Evaluations, Row
+from mllmu_tasks.results.report.people_figures import evaluation_seconds
 from mllmu_tasks.results.report.training import Training
 from mllmu_tasks.results.runs import Run
 

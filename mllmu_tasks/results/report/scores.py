@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mllmu_tasks.benchmark import Leaf, Modality, Split, Task
-from mllmu_tasks.results.contrast import Contrast, Kind, contrast, holm
+from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Modality, Split, Task
 from mllmu_tasks.results.report.gather import Evaluations, Row
 from mllmu_tasks.results.runs import Sample
+from mllmu_tasks.results.stats.contrast import Contrast, Kind, contrast, holm
 
 LEVEL = 0.05
 """Of two-sided intervals, and of the test that puts a best value in bold."""

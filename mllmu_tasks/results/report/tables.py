@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mllmu_tasks.benchmark import Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import Modality, Split, Task
 from mllmu_tasks.results.report.figures import Subject
 from mllmu_tasks.results.report.gather import Role
 from mllmu_tasks.results.report.scores import Place, Score

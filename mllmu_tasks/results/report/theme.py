@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from mllmu_tasks.results.text_safety import printable
+from mllmu_tasks.text_safety import printable
 
 INK, MUTED, GRID, PAPER = "#20242a", "#6a7280", "#dfe3e8", "#fefefe"
 LOW, HIGH = "#c4500c", "#0b6fb0"

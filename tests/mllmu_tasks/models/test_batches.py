@@ -4,7 +4,7 @@ import pytest
 import tiny_models
 from asking import MIXED, ask, document
 
-from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.harness.hf import MllmuHf
 
 
 def show_ids(model):

@@ -10,8 +10,8 @@ from mllmu_tasks.models import chat_template
 from mllmu_tasks.models.chat_template import ChatTemplate
 from mllmu_tasks.models.loading import load_processor
 from mllmu_tasks.models.rendering import _messages
-from mllmu_unlearn import models
-from mllmu_unlearn.config import UnlearnConfig, parse
+from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.training import base_model
 
 TEXTS = [
     "Who is it?",
@@ -79,7 +79,7 @@ def test_a_template_without_an_end_is_refused_before_it_is_used(folders, monkeyp
             load_processor(str(folder), None, False)
         given = ["--method", "npo", "--forget_ratio", "5", "--model_name_or_path", str(folder)]
         with pytest.raises(UserError, match=r"the chat template of .* does not end, or writes more than"):
-            models.load_processor(parse(UnlearnConfig, [*given, "--output_dir", str(folder / "out")]))
+            base_model.load_processor(parse(UnlearnConfig, [*given, "--output_dir", str(folder / "out")]))
     finally:
         (folder / "chat_template.jinja").write_text(before)
 

@@ -10,13 +10,13 @@ from asking import MIXED, ask
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
+from mllmu_tasks.artifacts.identity import weights_fingerprint
+from mllmu_tasks.artifacts.weight_files import INDEX, WHOLE
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.fingerprint import weights_fingerprint
-from mllmu_tasks.models.hf import MllmuHf
-from mllmu_tasks.models.weight_files import INDEX, WHOLE
-from mllmu_unlearn import models
-from mllmu_unlearn.adapters import refuse_adapter_folder
-from mllmu_unlearn.config import FinetuneConfig, parse
+from mllmu_tasks.harness.hf import MllmuHf
+from mllmu_unlearn.config.commands import FinetuneConfig, parse
+from mllmu_unlearn.training import base_model
+from mllmu_unlearn.training.adapter_sites import refuse_adapter_folder
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_evaluation_and_training_refuse_it_in_one_sentence(base, tmp_path, capsy
     assert left.value.code == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     with pytest.raises(UserError, match=said.strip()) as refused:
-        models.load_model(
+        base_model.load_model(
             parse(FinetuneConfig, ["--model_name_or_path", str(base), "--output_dir", str(tmp_path / "o")])
         )
     assert line == f"mllmu: error: {refused.value}"

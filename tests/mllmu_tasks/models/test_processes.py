@@ -5,14 +5,12 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 from asking import MIXED, ask
+from places import TESTS
 
-from mllmu_tasks.models.hf import MllmuHf
-from mllmu_tasks.models.journal import Journal
-
-TESTS = Path(__file__).parents[2]
+from mllmu_tasks.harness.answer_store import Journal
+from mllmu_tasks.harness.hf import MllmuHf
 
 
 def test_two_processes_answer_as_one(folders, own_cache, tmp_path):
@@ -23,7 +21,7 @@ def test_two_processes_answer_as_one(folders, own_cache, tmp_path):
         from pathlib import Path
         sys.path.insert(0, {str(TESTS)!r})
         from asking import MIXED, ask
-        from mllmu_tasks.models.hf import MllmuHf
+        from mllmu_tasks.harness.hf import MllmuHf
         model = MllmuHf(pretrained={str(folders())!r}, batch_size=2)
         assert model.world_size == 2
         answers = ask(model, MIXED[model.rank :: 2])

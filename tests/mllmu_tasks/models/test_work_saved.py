@@ -6,9 +6,9 @@ Seconds depend on the machine; these numbers do not. The bounds are those of doc
 import pytest
 from plain_loop import requests_of
 
-from mllmu_tasks.benchmark import leaves
-from mllmu_tasks.mini import checkpoint
-from mllmu_tasks.models.hf import MllmuHf
+from mllmu_tasks.benchmarks.mini import checkpoint
+from mllmu_tasks.benchmarks.mllmu.spec import leaves
+from mllmu_tasks.harness.hf import MllmuHf
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import recorded
 
-from mllmu_tasks.benchmark import Leaf
+from mllmu_tasks.benchmarks.mllmu.spec import Leaf
 
 DATE = "20260101_120000"
 

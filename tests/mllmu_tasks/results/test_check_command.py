@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.results.verdict_output import as_json, junit, markdown, text
+from mllmu_tasks.results.gate.printing import as_json, junit, markdown, text
 from mllmu_unlearn.cli.main import app
 
 FORGET = "mllmu_forget_cloze_image"
@@ -112,9 +112,9 @@ def test_bad_input(runs, tmp_path):
 
 
 def test_names_from_outside_cannot_break_out(write_run, policy):
-    from mllmu_tasks.results.gate import judge
-    from mllmu_tasks.results.policy import parse_policy
-    from mllmu_tasks.results.sides import open_side
+    from mllmu_tasks.results.gate.judge import judge
+    from mllmu_tasks.results.gate.policy import parse_policy
+    from mllmu_tasks.results.gate.sides import open_side
 
     nasty = "<script>|[x](y)\x00\x1b[31m&"
     rules = parse_policy(

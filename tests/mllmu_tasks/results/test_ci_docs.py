@@ -2,17 +2,17 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import gate_power
 import pytest
 import typer
 import yaml
+from places import DOCS
 
-from mllmu_tasks.results.policy import load_policy, parse_policy
+from mllmu_tasks.results.gate.policy import load_policy, parse_policy
 from mllmu_unlearn.cli.main import app
 
-TEXT = (Path(__file__).parents[3] / "docs" / "ci.md").read_text(encoding="utf-8")
+TEXT = (DOCS / "ci.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 YAML = [yaml.safe_load(body) for kind, body in BLOCKS if kind == "yaml"]
 

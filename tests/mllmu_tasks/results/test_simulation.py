@@ -8,9 +8,9 @@ import pytest
 from gate_worlds import DEFAULT, LEVEL, Gate, World, answers, at_the_bounds, chances, p_value, scores, simulate
 from scipy import stats
 
-from mllmu_tasks.benchmark import Split, Task
-from mllmu_tasks.results.contrast import Contrast, Kind, holm
-from mllmu_tasks.results.evidence import above_zero, sign_flip
+from mllmu_tasks.benchmarks.mllmu.spec import Split, Task
+from mllmu_tasks.results.stats.contrast import Contrast, Kind, holm
+from mllmu_tasks.results.stats.evidence import above_zero, sign_flip
 
 RUNS = 1000
 HIGHEST = stats.binom.ppf(0.975, RUNS, LEVEL) / RUNS  # the upper end of the level's own 95 % interval

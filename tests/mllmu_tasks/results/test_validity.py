@@ -7,11 +7,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from mllmu_tasks.benchmark import Leaf
+from mllmu_tasks.benchmarks.mllmu.spec import Leaf
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.gate.sides import open_side
 from mllmu_tasks.results.runs import load_runs
-from mllmu_tasks.results.sides import open_side
-from mllmu_tasks.results.table import cells, render
+from mllmu_tasks.results.tables.table import cells, render
 from mllmu_tasks.results.validity import Weight, row_flaws
 from mllmu_unlearn.cli.main import app
 

@@ -5,10 +5,10 @@ import shlex
 import pytest
 from data_sets import change, copy_mini
 
-from mllmu_tasks.benchmark import leaves
-from mllmu_tasks.mini import checkpoint
-from mllmu_tasks.questions import leaf_questions
-from mllmu_tasks.settings import Settings
+from mllmu_tasks.benchmarks.mini import checkpoint
+from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
+from mllmu_tasks.benchmarks.mllmu.settings import Settings
+from mllmu_tasks.benchmarks.mllmu.spec import leaves
 
 
 def test_sound_data(mllmu):

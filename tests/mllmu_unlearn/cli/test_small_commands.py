@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mllmu_tasks import __version__
-from mllmu_tasks.benchmark import RATIOS, group_name, leaves
+from mllmu_tasks.benchmarks.mllmu.spec import RATIOS, group_name, leaves
 
 
 def test_version(mllmu):

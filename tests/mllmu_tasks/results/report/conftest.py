@@ -4,7 +4,7 @@ import pytest
 from reporting import GOOD, IMAGE, KNOWN, NAME, PERSON, SCRIPT, run_report
 from synthetic_results import everyone, write_evaluation
 
-from mllmu_tasks.benchmark import Split
+from mllmu_tasks.benchmarks.mllmu.spec import Split
 
 
 @pytest.fixture(scope="session")

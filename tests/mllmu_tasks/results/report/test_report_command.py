@@ -13,7 +13,7 @@ from PIL import Image
 from reporting import GOOD, KNOWN, NAME, SCRIPT, run_report
 from synthetic_results import everyone, write_evaluation, write_study
 
-from mllmu_tasks.benchmark import Split
+from mllmu_tasks.benchmarks.mllmu.spec import Split
 from mllmu_tasks.results.report import theme
 from mllmu_tasks.results.report.figures import Subject, bars, tradeoff
 from mllmu_tasks.results.report.gather import gather
@@ -177,8 +177,8 @@ def test_names_of_twenty_methods_do_not_touch(tmp_path):
 
 
 def test_a_picture_is_encoded_anew_and_small(tmp_path):
+    from mllmu_tasks.data.source import open_source
     from mllmu_tasks.results.report.examples import PIXELS, _picture
-    from mllmu_tasks.source import open_source
 
     source = open_source("mini")
     picture = _picture(source, source.people("forget_15")[0])

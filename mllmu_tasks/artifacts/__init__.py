@@ -1,0 +1,1 @@
+"""Adapter folders, weights and their identity, folders that are whole or absent."""

@@ -1,0 +1,109 @@
+"""Which weights are these: a cheap identity of a model folder, without reading its gigabytes."""
+
+import functools
+import hashlib
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from mllmu_tasks import strict_json
+from mllmu_tasks.artifacts.weight_files import files_of_model
+from mllmu_tasks.errors import UserError
+
+SAMPLES = 16
+LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
+SAMPLE_BYTES = 64
+
+
+def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
+    """32 hex digits that differ for models whose weights differ; equal for a copy, however it is sharded.
+
+    sha256 over every tensor's name, type, shape and 16 samples of 64 bytes spread over it, so that an edit of a
+    few neurons shows as well. Stored in another dtype, a model is another one. A hub id is resolved to its
+    snapshot, which is downloaded if it is not there. Raises UserError if there are no safetensors.
+    """
+    folder = local_folder(name_or_path, revision=revision)
+    files = files_of_model(folder, name_or_path)
+    if (folder / ADAPTER_FILES[0]).is_file():  # Transformers applies an adapter that lies beside the weights
+        files.append(folder / ADAPTER_FILES[1])
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise UserError(f"model '{name_or_path}' is not complete ({error}); fetch it again.") from error
+    return _fingerprint(tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in zip(files, stats, strict=True)))
+
+
+@functools.lru_cache(maxsize=32)
+def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files with size and time, which are there so that a rewritten file is read anew."""
+    parts: dict[str, bytes] = {}
+    for file, _, _ in files:
+        try:
+            with file.open("rb") as content:
+                parts.update(_tensors(content))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+            raise UserError(f"'{file}' is no complete safetensors file ({error}); fetch it again.") from error
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        digest.update(parts[name])
+    return digest.hexdigest()[:32]
+
+
+def _tensors(content: BinaryIO) -> dict[str, bytes]:
+    """Tensor name -> description and samples, out of one file. Raises ValueError, KeyError, struct.error."""
+    size = struct.unpack("<Q", content.read(8))[0]
+    if size > LONGEST_HEADER:
+        raise ValueError(f"its header would have {size:,} bytes")
+    header = strict_json.loads(content.read(size))
+    header.pop("__metadata__", None)
+    found = {}
+    for name, tensor in header.items():
+        start, end = tensor["data_offsets"]
+        last = max(0, end - start - SAMPLE_BYTES)
+        samples = [f"{name} {tensor['dtype']} {tensor['shape']}\n".encode()]
+        for place in sorted({last * n // (SAMPLES - 1) for n in range(SAMPLES)}):
+            content.seek(8 + size + start + place)
+            samples.append(content.read(min(SAMPLE_BYTES, end - start)))
+        if end > start and not samples[-1]:
+            raise ValueError("it ends early")
+        found[name] = b"".join(samples)
+    return found
+
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+RECORD_FILES = ("unlearning.yaml",)
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "unlearning.yaml")
+
+
+def local_folder(name_or_path: str, files: Sequence[str] = MODEL_FILES, revision: str | None = None) -> Path:
+    """The local folder of a model or adapter; of a hub id, `files` of its snapshot.
+
+    Raises UserError if it is neither a folder nor to be had from the hub.
+    """
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    refuse_missing(name_or_path)
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    unreachable = (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError)
+    try:
+        found = snapshot_download(
+            name_or_path, revision=revision, allow_patterns=list(files), ignore_patterns=["consolidated*"]
+        )
+    except unreachable as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"'{name_or_path}' is no folder here and cannot be had from the hub ({reason}).") from error
+    return Path(found)
+
+
+def refuse_missing(name_or_path: str) -> None:
+    """Raise UserError for what can only be a folder and is none, before anybody asks the hub for it."""
+    if name_or_path.startswith(("/", ".", "~")) and not Path(name_or_path).is_dir():
+        home = " (a ~ behind = is not your home folder; write the path out)" if name_or_path.startswith("~") else ""
+        raise UserError(
+            f"'{name_or_path}' is no folder here{home}; name one that exists, or a hub id such as "
+            "llava-hf/llava-1.5-7b-hf."
+        )

@@ -1,0 +1,246 @@
+"""Hub id, folder in the hub layout, or `mini` -> typed, validated `Person` records and their images."""
+
+import functools
+import hashlib
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mllmu_tasks.benchmarks.mllmu.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person
+from mllmu_tasks.benchmarks.mllmu.spec import CONFIGS, FULL_CONFIG, TRAIN_CONFIG
+from mllmu_tasks.benchmarks.mllmu.training_rows import training_row
+from mllmu_tasks.data.files import ELSEWHERE, content_hash, files_in, hub_files
+from mllmu_tasks.data.images import ImageStore
+from mllmu_tasks.data.people import Defect, Person, TrainingRow, sharing
+from mllmu_tasks.errors import UserError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[\w][\w.-]*")
+SLICE = 256
+COLUMNS = frozenset({"ID", "metadata", "image", "images", *QUESTION_COLUMNS, *TEXT_COLUMNS})
+"""All that are read."""
+
+
+@functools.lru_cache(maxsize=8)
+def open_source(spec: str) -> "Source":
+    """The source of a hub id, a folder, or `mini`; one object a process, so configs are read once.
+
+    Raises UserError if it is neither. Nothing is downloaded before a config is asked for.
+    """
+    if spec == "mini":
+        from mllmu_tasks.benchmarks.mini import data_folder
+
+        return Source(spec, functools.partial(files_in, data_folder()))
+    if Path(spec).is_dir():
+        return Source(spec, functools.partial(files_in, Path(spec)))
+    if HUB_ID.fullmatch(spec):
+        return Source(spec, functools.partial(hub_files, spec), versioned=True)
+    raise UserError(f"data '{spec}' is neither a folder here nor a hub id; {ELSEWHERE}.")
+
+
+class Source:
+    """Reads configs on demand, each once. Thread-safe.
+
+    locate: config -> its parquet files in row order, [] if it has none. versioned: files lie in a folder that is
+    called by the version of the whole data set, as in the hub's cache.
+    """
+
+    def __init__(self, name: str, locate: Callable[[str], list[Path]], versioned: bool = False) -> None:
+        self.name = name
+        self._versioned = versioned
+        self._locate = locate
+        self._lock = threading.RLock()
+        self._files: dict[str, list[Path]] = {}
+        self._people: dict[str, tuple[Person, ...]] = {}
+        self._by_id: dict[str, dict[str, Person]] = {}
+        self._known: dict[str, Person] = {}
+        self._defects: dict[str, tuple[Defect, ...]] = {}
+        self._stores: dict[str, ImageStore] = {}
+        self._training: dict[str, tuple[TrainingRow, ...]] = {}
+
+    def has(self, config: str) -> bool:
+        """Whether there is such a config. Raises UserError if the hub cannot be asked."""
+        with self._lock:
+            if config not in self._files:
+                self._files[config] = self._locate(config)
+            return bool(self._files[config])
+
+    def files(self, config: str) -> list[Path]:
+        """The config's parquet files. Raises UserError if there are none."""
+        with self._lock:
+            if not self.has(config):
+                raise UserError(f"data '{self.name}' has no config {config} (no {config}/*.parquet); {ELSEWHERE}.")
+            return self._files[config]
+
+    def people(self, config: str) -> tuple[Person, ...]:
+        """Everyone in a config, in row order. Raises UserError where the structure is wrong."""
+        with self._lock:
+            if config not in self._people:
+                self._read_people(config)
+            return self._people[config]
+
+    def by_id(self, config: str) -> dict[str, Person]:
+        self.people(config)
+        return self._by_id[config]
+
+    def defects(self, config: str) -> tuple[Defect, ...]:
+        """What is wrong in a config without being structural, questions that cannot be scored included."""
+        self.people(config)
+        return self._defects[config]
+
+    def want_images(self, people: Iterable[Person]) -> None:
+        """Announce whose images will be asked for, so that one pass over the files finds them all."""
+        for person in people:
+            self._store(person.config).want([person.row])
+
+    def image_count(self, person: Person) -> int:
+        return self._store(person.config).count(person.row)
+
+    def image(self, person: Person, index: int = 0) -> Image.Image:
+        """RGB. Raises UserError naming person, config and row if it cannot be read."""
+        try:
+            return self._store(person.config).picture(person.row, index)
+        except UserError as error:
+            raise UserError(f"person {person.id}: {error}") from error
+
+    def image_bytes(self, person: Person, index: int = 0) -> bytes:
+        return self._store(person.config).encoded(person.row, index)
+
+    def image_problem(self, person: Person, index: int = 0, *, decode: bool = False) -> str | None:
+        return self._store(person.config).problem(person.row, index, decode=decode)
+
+    def image_of_row(self, config: str, row: int, index: int = 0) -> Image.Image:
+        return self._store(config).picture(row, index)
+
+    def image_problem_of_row(self, config: str, row: int, index: int = 0, *, decode: bool = False) -> str | None:
+        """Why an image of a row cannot be read, or None."""
+        return self._store(config).problem(row, index, decode=decode)
+
+    def hash(self, configs: Iterable[str]) -> str:
+        """sha256 over the content of configs: equal for a hub snapshot and a local copy of it."""
+        digest = hashlib.sha256()
+        for config in sorted(set(configs)):
+            for file in self.files(config):
+                digest.update(f"{config}/{file.name} {content_hash(file)}\n".encode())
+        return digest.hexdigest()
+
+    def whole(self, config: str) -> str:
+        """Names all data together, so that leaves that read different configs can be compared.
+
+        Of a folder a hash over every config of questions that is there; of the hub the commit that `config` was read
+        from, since the other configs may not have been fetched.
+        """
+        if self._versioned:
+            return f"{self.name}@{self.files(config)[0].parents[1].name}"
+        return self.hash(config for config in CONFIGS if config != TRAIN_CONFIG and self.has(config))
+
+    def training_rows(self, config: str) -> tuple[TrainingRow, ...]:
+        """Rows of a config with a `metadata` column (`ft_Data`, or `forget_N` of baseline_train_split).
+
+        The person is the `ID` in metadata, else the row's ID column, else whoever has the same image in
+        `Full_Set`. Raises UserError if none of these answers, or if the config holds no training pairs.
+        """
+        with self._lock:
+            if config not in self._training:
+                self._training[config] = self._read_training(config)
+            return self._training[config]
+
+    def _read_people(self, config: str) -> None:
+        people, defects = [], []
+        for position, row in enumerate(self._rows(config, ("ID", *QUESTION_COLUMNS), TEXT_COLUMNS)):
+            person, oddities = parse_person(config, position, row)
+            people.append(sharing(person, self._known.setdefault(person.id, person)))
+            defects += [Defect(config, person.id, where, problem) for where, problem in oddities]
+            defects += [
+                Defect(config, person.id, f"{q.task} {q.modality} question {q.index}", q.defect)
+                for q in person.questions
+                if q.defect
+            ]
+        if not people:
+            raise UserError(f"config {config} of data '{self.name}' has no rows.")
+        twice = [i for i, n in Counter(p.id for p in people).items() if n > 1]
+        if twice:
+            raise UserError(f"config {config} of data '{self.name}' has duplicate IDs: {', '.join(twice[:5])}.")
+        self._people[config] = tuple(people)
+        self._by_id[config] = {p.id: p for p in people}
+        self._defects[config] = tuple(defects)
+
+    def _read_training(self, config: str) -> tuple[TrainingRow, ...]:
+        names = self._columns(config)
+        if "metadata" not in names:
+            raise UserError(
+                f"config {config} of data '{self.name}' has no column 'metadata': these are benchmark questions, "
+                "not training pairs; train on ft_Data, or on a copy of MLLMMU/baseline_train_split."
+            )
+        rows = self._rows(config, ("metadata",), ("ID",))
+        return tuple(
+            training_row(self.name, config, position, row, functools.partial(self._face_of, config, position))
+            for position, row in enumerate(rows)
+        )
+
+    def _face_of(self, config: str, position: int, where: str) -> str:
+        image = hashlib.sha256(self._store(config).encoded(position, 0)).digest()
+        same = self._faces.get(image, [])
+        if len(same) != 1:
+            found = f"its image belongs to {', '.join(same)}" if same else f"its image is not in {FULL_CONFIG}"
+            raise UserError(f"{where}: no person is named and {found}; add an ID to metadata.")
+        return same[0]
+
+    @functools.cached_property
+    def _faces(self) -> dict[bytes, list[str]]:
+        everyone = self.people(FULL_CONFIG)
+        self.want_images(everyone)
+        faces: dict[bytes, list[str]] = {}
+        for person in everyone:
+            faces.setdefault(hashlib.sha256(self.image_bytes(person)).digest(), []).append(person.id)
+        return faces
+
+    def _store(self, config: str) -> ImageStore:
+        with self._lock:
+            if config not in self._stores:
+                columns = [name for name in ("images", "image") if name in self._columns(config)]
+                if not columns:
+                    raise UserError(f"config {config} of data '{self.name}' has no column 'image' or 'images'.")
+                self._stores[config] = ImageStore(config, self.files(config), columns[0])
+            return self._stores[config]
+
+    def _columns(self, config: str) -> list[str]:
+        """Those of the first file. Raises UserError if another file lacks, or adds, one that is read."""
+        schemas = [_read(lambda file=file: pq.read_schema(file), config, self.name) for file in self.files(config)]
+        columns = [set(schema.names) & COLUMNS for schema in schemas]
+        if uneven := set.union(*columns) - set.intersection(*columns):
+            raise UserError(
+                f"config {config} of data '{self.name}': only some of its files have the column {min(uneven)}."
+            )
+        return schemas[0].names
+
+    def _rows(self, config: str, needed: Sequence[str], optional: Sequence[str]) -> Iterator[dict]:
+        """The rows as Python objects, a slice at a time: all at once would take more memory than the people."""
+        for part in self._table(config, needed, optional).to_batches(max_chunksize=SLICE):
+            yield from _read(part.to_pylist, config, self.name)
+
+    def _table(self, config: str, needed: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
+        """Columns of a config, images left on disk. Raises UserError for a missing column."""
+        names = self._columns(config)
+        missing = [name for name in needed if name not in names]
+        if missing:
+            raise UserError(f"config {config} of data '{self.name}' lacks the column {', '.join(missing)}.")
+        columns = [*needed, *(name for name in optional if name in names)]
+        tables = [
+            _read(lambda file=file: pq.read_table(file, columns=columns), config, self.name)
+            for file in self.files(config)
+        ]
+        return _read(lambda: pa.concat_tables(tables, promote_options="permissive"), config, self.name)
+
+
+def _read(read: Callable, config: str, name: str):
+    try:
+        return read()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"config {config} of data '{name}' is unreadable ({reason}); fetch it again.") from error

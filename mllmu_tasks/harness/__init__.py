@@ -1,0 +1,1 @@
+"""All contact with lmms-eval."""

@@ -1,0 +1,1 @@
+"""Rules and results -> a verdict with an exit code."""

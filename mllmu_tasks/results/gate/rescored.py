@@ -1,0 +1,77 @@
+"""Every text score of our scorers once more, from the logged answer: a logged score is a claim."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from mllmu_tasks.benchmarks.mllmu.spec import Task
+from mllmu_tasks.results.gate.sides import Problem, Side
+from mllmu_tasks.results.runs import Sample
+from mllmu_tasks.scorers.text import score_answer
+
+CLOSE = 1e-6
+
+
+def problems(side: Side) -> list[Problem]:
+    """Samples whose scores do not follow from their answers, or that lmms-eval's own means left out."""
+    return [problem for leaf, samples in side.samples.items() for problem in _of_leaf(side, leaf, samples)]
+
+
+def _of_leaf(side: Side, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Problem]:
+    wrong = [sample for sample in samples if not _follows(sample)]
+    if wrong:
+        first = wrong[0]
+        yield Problem(
+            side.role,
+            leaf,
+            f"{len(wrong)} of {len(samples)} scores do not follow from the logged answers (first: person "
+            f"{first.person}, question {first.question_index})",
+        )
+    apart = sum(not _counted(sample) for sample in samples)
+    if apart:
+        yield Problem(side.role, leaf, f"{apart} of {len(samples)} samples lack mllmu_by_person or contradict it")
+    reported = next((run.scores[leaf].get("mllmu_by_person,none") for run in side.runs if leaf in run.scores), None)
+    if samples and not _number(reported):
+        yield Problem(side.role, leaf, "the results file lacks the mean of mllmu_by_person")
+
+
+def _follows(sample: Sample) -> bool:
+    """From the answer as lmms-eval passed it to the scorer; from the prediction where no answer is logged."""
+    raw = sample.logged.get("filtered_resps", sample.prediction)
+    raw = raw[0] if isinstance(raw, list) and len(raw) == 1 else raw
+    if not isinstance(raw, str):
+        return False
+    options = _options(sample.logged.get("options"))
+    assumed = {sample.prediction: "an option"} if options is None else options  # as of an earlier version
+    made = score_answer(sample.leaf.task, raw, sample.gold, assumed)
+    known = {**sample.metrics, "score": sample.score, "answered": float(sample.answered)}
+    numbers = {key: value for key, value in made.items() if key.startswith("mllmu_") or key in ("score", "answered")}
+    if options is not None or sample.leaf.task is not Task.CLASSIFICATION:
+        known["parsed"], numbers["parsed"] = float(sample.parsed), made["parsed"]
+    return sample.prediction == made["prediction"] and all(
+        key in known and abs(known[key] - value) <= CLOSE for key, value in numbers.items()
+    )
+
+
+def _options(logged: object) -> dict[str, str] | None:
+    """letter -> text; None if they were not logged."""
+    if not isinstance(logged, str):
+        return None
+    try:
+        found = json.loads(logged) if logged else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _counted(sample: Sample) -> bool:
+    """Whether lmms-eval's mean by person took this sample for what it says it is."""
+    counted: Any = sample.logged.get("mllmu_by_person")
+    if not isinstance(counted, dict) or not _number(counted.get("score")):
+        return False
+    same = abs(counted["score"] - sample.score) <= CLOSE and counted.get("person") == sample.person
+    return same and counted.get("leaf", sample.leaf.name) == sample.leaf.name
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

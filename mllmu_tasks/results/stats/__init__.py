@@ -1,0 +1,1 @@
+"""Means, errors and tests where people are the sample."""

@@ -1,0 +1,1 @@
+"""Flags and recipes -> one checked configuration a command."""

@@ -1,0 +1,159 @@
+"""What a run will do, worked out and checked before any model is loaded."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mllmu_tasks.artifacts.adapter_folder import weights_fingerprint
+from mllmu_tasks.benchmarks.mllmu.settings import Settings
+from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, TRAIN_CONFIG, forget_config
+from mllmu_tasks.data.source import Source, open_source
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn.training.benchmark_samples import benchmark_samples
+from mllmu_unlearn.training.people import People, choose_people
+from mllmu_unlearn.training.samples import Sample, TrainingSet, baseline_configs
+from mllmu_unlearn.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """people: who is forgotten and who retained. sides: training samples. left_out: pairs of metadata that are
+    no samples.
+    """
+
+    people: People
+    sides: dict[str, list[Sample]]
+    schedule: Schedule
+    lr_per_epoch: bool
+    left_out: int
+    data_hash: str
+    fingerprint: str
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.schedule) // self.schedule.accumulate)
+
+
+def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
+    """Choose people and samples, lay out the batches. Raises UserError for what the data cannot give."""
+    method, official = config.chosen, config.protocol == "official"
+    people = _people(config, source)
+    left_out, aligned, sides = 0, {}, {}
+    if method.sides:
+        training = TrainingSet(source, config.modality_set, config.train_data, config.forget_ratio)
+        sides = _sides(config, source, training, people)
+        extra = method.extra_sides(sides.get("forget") or _forget(config, source, training, people))
+        sides, aligned = sides | extra, dict.fromkeys(extra, "forget")
+        left_out = training.left_out
+    layout = method.layout(sides)
+    phases = method.official.phases if official and method.official else layout.phases
+    sides = dict(layout.sides)
+    _check_bounds(config, {side for phase in phases for side in phase} if method.trains else set())
+    by_side = {side: sizes(samples, config.length_step) for side, samples in sides.items()}
+    schedule = Schedule(
+        {side: len(samples) for side, samples in sides.items()},
+        phases if sides else (),
+        config.per_device_train_batch_size,
+        seed=config.seed if config.data_seed is None else config.data_seed,
+        aligned=aligned,
+        interleaved=layout.interleaved,
+        lengths=layout.lengths,
+        sizes_of=by_side if config.train_sampling_strategy == "group_by_length" else None,
+        accumulate=config.gradient_accumulation_steps,
+        world=config.processes,
+        rank=config.process_index,
+    )
+    return Plan(
+        people,
+        sides,
+        schedule,
+        bool(official and method.official and method.official.lr_per_epoch),
+        left_out,
+        _hash(config, source),
+        weights_fingerprint(config.model_name_or_path, config.revision),
+    )
+
+
+def _check_bounds(config: "UnlearnConfig | FinetuneConfig", met: Collection[str]) -> None:
+    """Raises UserError for a bound on a side that no batch holds, which would never stop anything."""
+    for side in config.bounds:
+        if side not in met:
+            raise UserError(
+                f"{config.method} has no {side} answers in its batches; leave out --stop_{side}_loss_above."
+            )
+
+
+def _sides(
+    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: People
+) -> dict[str, list[Sample]]:
+    """The sides of the method that are made of people."""
+    who = {"forget": people.forget, "retain": people.retain, "train": trained_on(config, people)}
+    wanted = config.chosen.sides
+    sides = {side: _samples(config, source, training, who[side]) for side in wanted if side in who}
+    if "biographies" in wanted:
+        sides["biographies"] = TrainingSet(source, ("text",)).of(people.forget + people.retain)
+    return sides
+
+
+def _forget(
+    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: People
+) -> list[Sample]:
+    """The forget samples of a method that uses only their questions, with other answers."""
+    known = {"forget", "retain", "train", "biographies"}
+    return _samples(config, source, training, people.forget) if set(config.chosen.sides) - known else []
+
+
+def _samples(
+    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: tuple[str, ...]
+) -> list[Sample]:
+    samples = training.of(people)
+    if config.benchmark_questions:
+        samples += benchmark_samples(
+            source,
+            people,
+            config.modality_set,
+            shots=config.benchmark_shots,
+            seed=config.seed,
+            settings=Settings.from_environment(),
+        )
+    return samples
+
+
+def sizes(samples: Sequence[Sample], step: int) -> list[tuple[int, int]]:
+    """(images, characters) of each sample: a good order of lengths without processing anything.
+
+    Characters are counted in steps, so that batches mix what is about equally long: a batch of one kind of
+    question only is a poor sample of the loss.
+    """
+    return [
+        (sum(t.image is not None for t in s.turns), sum(len(t.question) + len(t.answer) for t in s.turns) // step)
+        for s in samples
+    ]
+
+
+def _people(config: "UnlearnConfig | FinetuneConfig", source: Source) -> People:
+    if config.forget_ratio is None and not config.people_ids:
+        return People((), tuple(person.id for person in source.people(FULL_CONFIG)))
+    return choose_people(source, config.forget_ratio, config.people_ids)
+
+
+def trained_on(config: "UnlearnConfig | FinetuneConfig", people: People) -> tuple[str, ...]:
+    """Who `mllmu finetune` trains on; nobody for unlearning."""
+    if config.method != "finetune":
+        return ()
+    return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[config.people]
+
+
+def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
+    configs = [FULL_CONFIG]
+    if config.forget_ratio is not None:
+        configs.append(forget_config(config.forget_ratio))
+    if "image" in config.modality_set and config.chosen.sides:
+        if config.train_data:
+            other = open_source(config.train_data).hash(baseline_configs(config.train_data, config.forget_ratio))
+            return f"{source.hash(configs)}+{other}"
+        configs.append(TRAIN_CONFIG)
+    return source.hash(configs)

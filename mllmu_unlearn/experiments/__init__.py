@@ -1,0 +1,1 @@
+"""Commands that run other commands: demo, sweep, several adapters."""

@@ -1,0 +1,1 @@
+"""What a run leaves: card, record, exports, uploads, commands to copy."""

@@ -1,0 +1,1 @@
+"""From forget and retain rows to trained weights."""

@@ -1,0 +1,91 @@
+"""Checkpoints beside the output folder: which one to go on from, and when they go."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mllmu_tasks import strict_json
+from mllmu_tasks.artifacts.folders import remove
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.user_files import read_text
+from mllmu_unlearn.output import provenance
+from mllmu_unlearn.training.checkpoints import checkpoints
+from mllmu_unlearn.training.damaged_checkpoints import damage
+
+if TYPE_CHECKING:
+    from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
+    from mllmu_unlearn.config.plan import Plan
+
+STAMP = "run.json"
+
+
+def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> Path | None:
+    """The checkpoint to go on from; None for a run that is to `begin`.
+
+    A damaged checkpoint is passed over for the one before it. Raises UserError if there is none at all, or if they
+    are another run's.
+    """
+    if not config.resume_from_checkpoint:
+        return None
+    stamp, wanted = work / STAMP, provenance.identity(config, planned)
+    found = [folder for _, folder in checkpoints(work)]
+    if config.resume_from_checkpoint is not True:
+        found = [Path(config.resume_from_checkpoint)]
+        stamp = found[0].parent / STAMP
+        if not (found[0] / "trainer_state.json").is_file():
+            raise UserError(f"'{found[0]}' is no complete checkpoint; leave the path out to take the newest one.")
+    if not found:
+        raise UserError(f"there is no complete checkpoint in {work}; leave out --resume_from_checkpoint.")
+    before = _stamped(stamp)
+    differ = sorted(key for key in wanted if before.get(key) != wanted[key])
+    if differ:
+        raise UserError(f"the checkpoint is of another run ({', '.join(differ)} differ); leave out resuming.")
+    for folder in reversed(found):
+        problem = damage(folder)
+        if problem is None:
+            return folder
+        if config.resume_from_checkpoint is not True:
+            raise UserError(
+                f"'{folder}' is damaged ({problem}); leave the path out to take the newest one that is whole."
+            )
+        if config.process_index == 0:
+            print(f"mllmu: {folder} is damaged ({problem}) and is passed over.")
+    return None
+
+
+def begin(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> None:
+    """Clear away what an older run left and note whose the next checkpoints are; once nothing hinders this run."""
+    if config.should_save:
+        found = checkpoints(work)
+        if found:
+            print(f"mllmu: starting anew; removed {len(found)} checkpoints of an unfinished run in {work}.")
+        clear(work)
+        work.mkdir(parents=True, exist_ok=True)
+        partial = (work / STAMP).with_suffix(".tmp")
+        partial.write_text(json.dumps(provenance.identity(config, planned)), encoding="utf-8")
+        partial.replace(work / STAMP)
+
+
+def _stamped(stamp: Path) -> dict[str, Any]:
+    """What the run of the checkpoints was; {} if that is not noted. Raises UserError if the note is damaged."""
+    try:
+        return dict(strict_json.loads(read_text(stamp, f"'{stamp}'"))) if stamp.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise UserError(f"'{stamp}' is damaged; leave out --resume_from_checkpoint to start anew.") from error
+
+
+def clear(work: Path) -> None:
+    """Remove checkpoints; what trackers such as TensorBoard write beside them stays."""
+    (work / STAMP).unlink(missing_ok=True)  # first: without it no checkpoint is taken for one of a run
+    for _, folder in checkpoints(work):
+        remove(folder)
+    for path in work.glob(".staging-*"):
+        shutil.rmtree(path)
+    if work.is_dir() and not any(work.iterdir()):
+        work.rmdir()
+
+
+def last_kept(work: Path) -> str:
+    found = checkpoints(work)
+    return f" Kept {found[-1][1]}; the same command with --resume_from_checkpoint goes on." if found else ""
