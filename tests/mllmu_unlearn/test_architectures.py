@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.training import run
 
-OURS = ("labels", "keep", "index", "padding")
+OURS = ("labels", "keep", "index", "padding", "image_runs")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ REQUESTS = {
 }
 STEPS = {"smfa": "3"}  # its three stages
 NEEDED = {"rmu": ("--layer", r"(language|text)_model\.layers\.1"), "pdu": ("--epsilon", "0.1")}
-OURS = ("labels", "keep", "index", "padding")
+OURS = ("labels", "keep", "index", "padding", "image_runs")
 TRAINED = [name for name in methods.names() if methods.get(name).kind != "prompt"]
 
 
