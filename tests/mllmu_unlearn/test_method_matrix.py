@@ -182,7 +182,7 @@ def test_a_prompt_changes_no_weights(bases, data, tmp_path):
 
 @pytest.mark.parametrize("method", TRAINED)
 def test_dry_run_names_the_work(method, unlearned, monkeypatch, capsys):
-    monkeypatch.setattr(run.models, "load_model", None)
+    monkeypatch.setattr(run.base_model, "load_model", None)
     out, *_ = unlearned(method, "llava", "--dry_run")
     shown = capsys.readouterr().out
     assert methods.get(method).formula in shown

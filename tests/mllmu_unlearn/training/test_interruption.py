@@ -208,7 +208,7 @@ def test_no_memory_while_the_model_is_opened(unlearn, monkeypatch):
     def fail(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(run.models, "load_model", fail)
+    monkeypatch.setattr(run.base_model, "load_model", fail)
     with pytest.raises(UserError, match="out of memory"):
         unlearn("npo")
 

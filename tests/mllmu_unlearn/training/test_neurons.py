@@ -193,7 +193,8 @@ def test_mip_scores_equal_a_direct_computation(bases, data, tmp_path, monkeypatc
     for batch in seen["batches"]:
         caught = []
         handle = model.get_submodule(name).register_forward_pre_hook(lambda m, args, to=caught: to.append(args[0]))
-        logits = model(**{k: v for k, v in batch.items() if k not in ("labels", "keep", "index", "padding", "image_runs")}).logits
+        ours = ("labels", "keep", "index", "padding", "image_runs")
+        logits = model(**{k: v for k, v in batch.items() if k not in ours}).logits
         handle.remove()
         scored = batch["labels"] != -100
         loss = torch.nn.functional.cross_entropy(logits[:, batch["keep"]][scored], batch["labels"][scored])

@@ -113,7 +113,7 @@ REFUSED = [
 def test_what_cannot_be_trained_is_refused_before_a_model_is_loaded(
     method, flags, said, base, data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(run.models, "load_model", None)
+    monkeypatch.setattr(run.base_model, "load_model", None)
     config = parse(UnlearnConfig, ["--method", method, *argv(base, data, tmp_path / "out", *flags)])
     with pytest.raises(UserError, match=said):
         run.unlearn(config)
