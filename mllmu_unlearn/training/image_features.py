@@ -79,7 +79,8 @@ class ImageFeatures:
     def used(self, rows: Rows) -> Iterator[None]:
         """Inside, forwards of the model take batches whose rows come from `rows`."""
         rows.numbered = True
-        handle = self.model.register_forward_pre_hook(self._embed, with_kwargs=True)
+        # first of all hooks: those that look at the counts of a whole batch must not see its fresh images alone
+        handle = self.model.register_forward_pre_hook(self._embed, with_kwargs=True, prepend=True)
         try:
             yield
         finally:
