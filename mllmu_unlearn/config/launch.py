@@ -13,7 +13,9 @@ from mllmu_tasks import strict_yaml
 from mllmu_tasks.errors import UserError, did_you_mean
 
 LAUNCHED = "LOCAL_RANK"
-"""Set in every process that a launcher started."""
+"""Set in every process that a launcher of several started."""
+OURS = "MLLMU_LAUNCHED"
+"""Set in what we launch: accelerate marks a single process by nothing, which would launch itself without end."""
 
 
 def names() -> tuple[str, ...]:
@@ -86,7 +88,8 @@ def launch(
         if processes is not None:
             raise UserError("--num_processes needs --accelerate_config.")
         return
-    if LAUNCHED not in os.environ and not dry_run:
+    if not {LAUNCHED, OURS} & os.environ.keys() and not dry_run:
         line = command(config, processes, name, arguments)
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "mllmu_unlearn.experiments.processes", *line])
+        started = [sys.executable, "-m", "mllmu_unlearn.experiments.processes", *line]
+        os.execve(sys.executable, started, {**os.environ, OURS: "1"})

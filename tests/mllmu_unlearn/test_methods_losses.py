@@ -260,7 +260,7 @@ def test_alternates_come_from_the_file(tmp_path):
     assert (made.question, made.answer) == ("Where?", "In Lima.")
     with pytest.raises(UserError, match="needs --alternates FILE"):
         get("altpo")().extra_sides(forget)
-    with pytest.raises(UserError, match="no other answer for person 002, 'Where\\?'"):
+    with pytest.raises(UserError, match=r"no other answer for person '002', 'Where\?'"):
         get("altpo")(alternates=str(file)).extra_sides([Sample("002", forget[0].turns, "biography")])
     file.write_text("[1]\n")
     with pytest.raises(UserError, match="line 1: wanted person, question and answer"):

@@ -184,7 +184,7 @@ def test_an_adapter_trained_again_starts_anew(folders, own_cache, tmp_path):
         interrupt_after(model, 1)
         with pytest.raises(SystemExit):
             ask(model, MIXED)
-        make_adapter(folders(), lora, "lora", neutral=True)
+        make_adapter(folders(), lora, "lora", seed=1)
     assert len(journals(own_cache)) == 2
 
 

@@ -104,5 +104,5 @@ def test_a_template_that_never_shows_the_question_is_refused(folders, template):
     turn = lambda role, text: {"role": role, "content": [{"type": "text", "text": text}]}
     messages = [turn("user", "Hello"), turn("assistant", "Yes?"), turn("user", "Who lives in Oslo?")]
     for _ in range(2):
-        with pytest.raises(UserError, match="person 003: the model's chat template does not show the question"):
+        with pytest.raises(UserError, match="person 003: the model's chat template never shows the text of turn"):
             ChatTemplate(processor)(messages, "person 003")

@@ -10,6 +10,9 @@ from mllmu_unlearn.output import card
 
 EVIL = 'x` | <img src=http://t.test/x.png> ![i](http://t.test/y.png)\n\n# head\x1b[31m\u202e") ; import os #'
 
+UNQUOTED = EVIL.replace('"', "").replace("[31m", "")
+"""As a folder may be called: quotes are refused before a card is written."""
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -20,7 +23,7 @@ def written(tmp_path):
         "protocol": EVIL,
         "kind": "lora",
         "system_prompt": None,
-        "base_model": {"name_or_path": EVIL, "revision": EVIL, "fingerprint": EVIL},
+        "base_model": {"name_or_path": UNQUOTED, "revision": EVIL, "fingerprint": EVIL},
         "forget": {"ids": [EVIL, "002"], "ratio": 5},
         "retain": {"people": 3},
         "data": {"source": EVIL, "hash": EVIL, "pairs": {"forget": 2}},

@@ -133,8 +133,8 @@ def test_a_template_that_never_shows_the_question(base, finetune, capsys):
     hidden = template.replace("content['text']", "content['text'][:0]").replace("part['text']", "part['text'][:0]")
     assert hidden != template
     file.write_text(hidden)
-    with pytest.raises(UserError, match="person 001: the model's chat template does not show the question"):
+    with pytest.raises(UserError, match="person 001: the model's chat template never shows the text of turn 1"):
         finetune()
     with pytest.raises(SystemExit):
         ask(MllmuHf(pretrained=str(base), device="cpu"), [document(3, "Who is it?")])
-    assert "does not show the question" in capsys.readouterr().err
+    assert "never shows the text of turn 1" in capsys.readouterr().err
