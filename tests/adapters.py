@@ -18,14 +18,14 @@ CONFIGS = {
 
 
 def make_adapter(
-    base: Path, folder: Path, kind: str, *, neutral: bool = False, record: dict | None = None, seed: int = 0
+    base: Path, folder: Path, kind: str, *, scale: float = 1.0, record: dict | None = None, seed: int = 0
 ) -> Path:
-    """Random weights large enough to change answers, or the neutral ones of PEFT's start.
+    """Random weights, by default large enough to change answers; scale 0: the neutral ones of PEFT's start.
 
     record: None writes the unlearning.yaml of `base`; {} none; others are written as given.
     """
     model = get_peft_model(AutoModelForImageTextToText.from_pretrained(base), CONFIGS[kind]())
-    save_adapter(model, folder, 0.0 if neutral else 1.0, seed)
+    save_adapter(model, folder, scale, seed)
     made_from = {"name_or_path": str(base), "revision": None, "fingerprint": weights_fingerprint(str(base))}
     record = {"format": 1, "kind": kind, "base_model": made_from} if record is None else record
     if record:

@@ -58,7 +58,7 @@ def test_answers_change_with_it_and_batches_agree(folders, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_an_adapter_that_changes_nothing_is_refused(folders, tmp_path, kind):
-    folder = make_adapter(folders(), tmp_path / kind, kind, neutral=True)
+    folder = make_adapter(folders(), tmp_path / kind, kind, scale=0.0)
     with pytest.raises(UserError, match=rf"changes nothing \(all its {kind} weights are neutral\)"):
         read_adapter(folder)
 

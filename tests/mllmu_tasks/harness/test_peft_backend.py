@@ -93,7 +93,7 @@ def test_what_cannot_be(capsys, folders, adapters, tmp_path):
 
 def test_an_adapter_without_effect_on_a_text_is_refused(capsys, folders, tmp_path):
     base = folders("qwen2_5_vl")
-    neutral = make_adapter(base, tmp_path / "neutral", "lora", neutral=True)
+    neutral = make_adapter(base, tmp_path / "neutral", "lora", scale=0.0)
     assert f"adapter '{neutral}' changes nothing" in refusal(capsys, "qwen2_5_vl", base, neutral)
     model = AutoModelForImageTextToText.from_pretrained(base)
     model = get_peft_model(model, LoraConfig(r=2, target_modules=r".*visual.*\.qkv"))

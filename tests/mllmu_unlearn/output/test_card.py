@@ -23,7 +23,7 @@ def written(tmp_path):
         "protocol": EVIL,
         "kind": "lora",
         "system_prompt": None,
-        "base_model": {"name_or_path": UNQUOTED, "revision": EVIL, "fingerprint": EVIL},
+        "base_model": {"name_or_path": UNQUOTED, "revision": UNQUOTED, "fingerprint": EVIL},
         "forget": {"ids": [EVIL, "002"], "ratio": 5},
         "retain": {"people": 3},
         "data": {"source": EVIL, "hash": EVIL, "pairs": {"forget": 2}},
