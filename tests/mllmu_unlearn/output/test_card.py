@@ -33,7 +33,7 @@ def written(tmp_path):
         "versions": {"mllmu": EVIL},
         "training": {"seconds": 1, "device": EVIL},
     }
-    card.write(tmp_path, record, name=EVIL)
+    card.write(tmp_path, record, name=UNQUOTED)
     return (tmp_path / card.CARD).read_text(encoding="utf-8")
 
 
