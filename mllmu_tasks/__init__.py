@@ -1,3 +1,3 @@
 """MLLMU-Bench as lmms-eval tasks. Importing this package is cheap and never imports torch."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
