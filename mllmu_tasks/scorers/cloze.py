@@ -1,0 +1,17 @@
+"""A blank filled in: right if the gold text stands anywhere in the answer, upper or lower case."""
+
+from mllmu_tasks.scorers.base import Options, Scorer
+from mllmu_tasks.scorers.metrics import Metric
+
+
+def score(answer: str, gold: str, options: Options) -> dict[str, float]:
+    return {"mllmu_cloze": float(gold.lower() in answer.lower())}
+
+
+def reads(gold: str) -> bool:
+    return any(map(str.isalnum, gold))
+
+
+SCORER = Scorer(
+    "cloze", (Metric("mllmu_cloze"),), score, reads=reads, unread="the gold answer holds no letter or digit"
+)
