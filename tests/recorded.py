@@ -4,8 +4,7 @@ import json
 
 from mllmu_tasks.benchmarks.mllmu.spec import SCORERS, Leaf, Task
 from mllmu_tasks.harness.task_config import config_hash
-from mllmu_tasks.scorers.answers import SCORING
-from mllmu_tasks.scorers.base import get, score_answer
+from mllmu_tasks.scorers.base import SCORING, get, score_answer
 
 BASE, ADAPTER, OTHER = "b" * 32, "a" * 64, "c" * 32
 GENERATION = {"until": ["ASSISTANT:"], "max_new_tokens": 50, "do_sample": False, "temperature": 0.0}

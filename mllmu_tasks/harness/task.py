@@ -21,7 +21,7 @@ from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import ends_the_run
 from mllmu_tasks.harness import answerer, task_config, unanswered
 from mllmu_tasks.scorers import base as scorers
-from mllmu_tasks.scorers.answers import SCORING
+from mllmu_tasks.scorers.base import SCORING
 
 NOBODY = "There is no question to ask here."
 FACTS = "mllmu_facts"

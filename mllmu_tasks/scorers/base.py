@@ -14,11 +14,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from mllmu_tasks.answers import clean
 from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.outside import execute, split_name
-from mllmu_tasks.scorers.answers import clean
 from mllmu_tasks.scorers.metrics import Metric, check_names
 
+SCORING = 1
+"""Goes up when an answer would get another score than before, and only then: a gate compares runs by it."""
 SCORERS = {
     "choice": "mllmu_tasks.scorers.choice",
     "cloze": "mllmu_tasks.scorers.cloze",
@@ -50,7 +52,6 @@ class Scorer:
     score: (answer, gold, options) -> {metric: number}, for `text`. The answer is clean (`answers.clean`), the gold
     never empty, options letter -> text or {}. It may add `prediction` (a text: what was read of the answer) and
     `parsed` (0 or 1: whether that could be read). It runs in several threads at a time.
-    reads: gold -> whether its metrics say anything about answers to it; unread: the reason where they do not.
     rescores: of a scorer of logged samples: the text scorer whose answers it scores; "" all.
     """
 
@@ -58,17 +59,11 @@ class Scorer:
     metrics: tuple[Metric, ...]
     score: Score | None = None
     needs: Needs = Needs.TEXT
-    reads: Callable[[str], bool] = lambda gold: True
-    unread: str = "the scorer cannot read the gold answer"
     rescores: str = ""
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Metric name -> direction, bounds and cluster, as results files hold them."""
         return {metric.name: metric.describe() for metric in self.metrics}
-
-    def defect(self, gold: str) -> str | None:
-        """Why no answer to this gold (not empty) can be right, the gold answer itself included; None if one can."""
-        return None if self.reads(gold) else self.unread
 
 
 def score_answer(scorer: Scorer, raw: str, gold: str, options: Options) -> dict[str, float | str]:

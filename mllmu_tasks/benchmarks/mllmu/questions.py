@@ -6,10 +6,10 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
+from mllmu_tasks.benchmarks.mllmu.golds import UNSCORABLE
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import (
     FULL_CONFIG,
-    SCORERS,
     TEST_CONFIG,
     Leaf,
     Modality,
@@ -21,7 +21,6 @@ from mllmu_tasks.data.missing import counted, refuse_losses
 from mllmu_tasks.data.people import Person, Question
 from mllmu_tasks.data.source import Source, open_source
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.scorers import base as scorers
 
 NAMED = 20
 """At most so many left-out questions are named in the results; all are counted."""
@@ -77,7 +76,7 @@ class LeafQuestions:
             "whom": self._whom(source),
             "gold_letters_read": self.letters_read,
             "lost": self.lost,
-            "unscorable": sum(item.reason == scorers.get(SCORERS[self.leaf.task]).unread for item in self.left_out),
+            "unscorable": sum(item.reason in UNSCORABLE.values() for item in self.left_out),
             "left_out": counted((item.reason, 1) for item in self.left_out),
             "left_out_named": named[:NAMED],
         }

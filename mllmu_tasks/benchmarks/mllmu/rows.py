@@ -10,10 +10,10 @@ from sys import intern
 from typing import Any
 
 from mllmu_tasks import strict_json
-from mllmu_tasks.benchmarks.mllmu.spec import SCORERS, Modality, Task
+from mllmu_tasks.benchmarks.mllmu.golds import unscorable
+from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
 from mllmu_tasks.data.people import Person, Question
 from mllmu_tasks.errors import UserError, shown
-from mllmu_tasks.scorers import base as scorers
 
 QUESTION_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")
 TEXT_COLUMNS = ("biography", "question", "answer")
@@ -147,7 +147,7 @@ def _open(where: str, task: Task, stored: object, oddities: list, unread: list) 
         elif not gold.strip():
             defect = "the gold answer is empty"
         else:
-            defect = scorers.get(SCORERS[task]).defect(gold)
+            defect = unscorable(task, gold)
             if task is Task.CLOZE:
                 oddities += [(f"{name}[{slot}]", problem) for problem in _cloze_oddities(text, gold)]
         yield Question(task, modality, counts[modality], slot, text, gold, gold, (), defect)

@@ -90,7 +90,6 @@ def test_a_file_brings_a_scorer(written):
         **{"score": 0.5, "words_said": 0.5, "mllmu_answered": 1.0},
         **{"prediction": "A word.", "answered": 1.0, "parsed": 1.0},
     }
-    assert scorer.defect("anything") is None
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-SCORING = 1
-"""Goes up when an answer would get another score than before, and only then: a gate compares runs by it."""
 TAG = "ASSISTANT:"
 
 
