@@ -1,10 +1,10 @@
 """Every text score once more, by the scorer whose metrics it has, from the logged answer: a logged score is a claim."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from mllmu_tasks.results.gate.sides import Problem, Side
+from mllmu_tasks.results.rescoring import logged_answer, logged_options
 from mllmu_tasks.results.runs import Sample
 from mllmu_tasks.scorers.base import Scorer, score_answer, scorer_of
 
@@ -40,11 +40,9 @@ def _of_leaf(side: Side, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Pro
 
 def _follows(sample: Sample, scorer: Scorer) -> bool:
     """From the answer as lmms-eval passed it to the scorer; from the prediction where no answer is logged."""
-    raw = sample.logged.get("filtered_resps", sample.prediction)
-    raw = raw[0] if isinstance(raw, list) and len(raw) == 1 else raw
-    if not isinstance(raw, str):
+    raw, options = logged_answer(sample), logged_options(sample)
+    if raw is None:
         return False
-    options = _options(sample.logged.get("options"))
     assumed = {sample.prediction: "an option"} if options is None else options  # as of an earlier version
     made = score_answer(scorer, raw, sample.gold, assumed)
     known = {**sample.metrics, "score": sample.score, "answered": float(sample.answered)}
@@ -54,17 +52,6 @@ def _follows(sample: Sample, scorer: Scorer) -> bool:
     return sample.prediction == made["prediction"] and all(
         key in known and abs(known[key] - value) <= CLOSE for key, value in numbers.items()
     )
-
-
-def _options(logged: object) -> dict[str, str] | None:
-    """letter -> text; None if they were not logged."""
-    if not isinstance(logged, str):
-        return None
-    try:
-        found = json.loads(logged) if logged else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _counted(sample: Sample) -> bool:
