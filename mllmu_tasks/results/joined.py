@@ -47,6 +47,11 @@ def columns_file(file: Path, scorer: str) -> Path:
     return file.with_name(f"{file.name.removesuffix(RESULTS_SUFFIX)}_columns_{scorer}.json")
 
 
+def columns_files(file: Path) -> list[Path]:
+    """Those of all scorers."""
+    return sorted(file.parent.glob(f"{glob.escape(file.name.removesuffix(RESULTS_SUFFIX))}_columns_*.json"))
+
+
 def write(
     file: Path, scorer: base.Scorer, values: Mapping[Key, Mapping[str, float]], leaves: Iterable[str], about: dict
 ) -> Path:
@@ -77,10 +82,9 @@ def read(file: Path, say: Callable[[str], None] = _to_stderr) -> list[Joined]:
     Values of samples that were written anew since are left out, and `say` gets a sentence about them. Raises UserError
     for a file that is damaged or too large, and for a metric that stands in two files or in the samples themselves.
     """
-    date = glob.escape(file.name.removesuffix(RESULTS_SUFFIX))
     rows: list[Joined] = []
     metrics = [metric.name for name in base.SCORERS if base.get(name).score for metric in base.get(name).metrics]
-    for place in sorted(file.parent.glob(f"{date}_columns_*.json")):
+    for place in columns_files(file):
         data = _open(place)
         try:
             scorer, hashes, found = _parse(data)

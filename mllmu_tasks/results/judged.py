@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results import joined
 from mllmu_tasks.results.rescoring import key_of, leaves_of, samples_for
@@ -176,7 +175,8 @@ def table(run: Run, pairs: Pairs) -> str:
     """Leaves, then splits with both modalities pooled; what is no result or a part is marked and explained below."""
     flaws = notes(run, pairs)
     void = f" ({NOT_A_RESULT})" if any(flaw.void for flaw in flaws) else ""
-    marked = {name for flaw in flaws for name in (flaw.leaf, Leaf.parse(flaw.leaf).group)}
+    wrong = {flaw.leaf for flaw in flaws}
+    marked = wrong | {sample.leaf.group for sample, _ in pairs if sample.leaf.name in wrong}
     drawn = Table(title=Text(one_line(f"{run.name}{void}")), title_justify="left")
     drawn.add_column("")
     for head in ("factuality", "judged", "people", "unparsed", "failed", "empty"):

@@ -6,6 +6,8 @@ import re
 from judge_server import GIVEN, IMAGE, TEXT, completion, error, judged
 
 from mllmu_tasks.results import joined
+from mllmu_tasks.results.gate import pinned
+from mllmu_tasks.results.runs import load_run
 from mllmu_tasks.results.stats.means import clustered_mean
 
 
@@ -116,6 +118,16 @@ def test_the_grades_are_columns_beside_the_samples(judge, server, answers):
     said = []
     assert joined.read(file, said.append) == []
     assert len(said) == 1
+
+
+def test_a_pinned_baseline_keeps_the_grades(judge, answers, tmp_path):
+    folder = answers("vanilla", {IMAGE: {"001": ["grade 3"], "002": ["grade 5"]}})
+    assert judge(folder)[0] == 0
+    (file,) = folder.rglob("*_results.json")
+    pinned.save((load_run(file),), tmp_path / "pinned")
+    (kept,) = (tmp_path / "pinned").rglob("*_results.json")
+    assert joined.read(kept) == joined.read(file) != []
+    assert pinned.verify(tmp_path / "pinned") is not None
 
 
 def test_one_refused_question_and_one_long_outage(judge, server, answers):
