@@ -28,6 +28,8 @@ def execute(path: Path, what: str) -> ModuleType:
         raise UserError(f"the {what}'s file '{path}' does not exist.")
     name = f"{MODULES}.{what}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"the {what}'s file '{path}' is no Python file; give one that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
     try:

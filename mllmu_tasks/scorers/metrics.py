@@ -50,6 +50,11 @@ class Metric:
         }
 
 
+def ordered(low: float | None, high: float | None) -> bool:
+    """Whether values lie between two bounds, of which None is none."""
+    return low is None or high is None or low < high
+
+
 def read_metrics(given: dict[str, Any]) -> tuple[Metric, ...]:
     """name -> what `describe` gives. Raises ValueError that says what is wrong."""
     metrics = []
@@ -59,8 +64,8 @@ def read_metrics(given: dict[str, Any]) -> tuple[Metric, ...]:
         if not set(better) <= set(BETTER.values()):
             raise ValueError(f"{name}: better is low or high, not {better}")
         low, high = (None if fields.get(key) is None else expect_number(fields, key) for key in ("low", "high"))
-        if None not in (low, high) and not low < high:
-            raise ValueError(f"{name}: no value lies between {low:g} and {high:g}")
+        if not ordered(low, high):
+            raise ValueError(f"{name}: no value lies between {low} and {high}")
         metrics.append(Metric(name, better[0] == "low", better[1] == "low", low, high, expect(fields, "cluster", str)))
     return tuple(metrics)
 

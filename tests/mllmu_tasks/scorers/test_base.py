@@ -57,7 +57,7 @@ def test_a_metric_is_described_with_direction_bounds_and_cluster():
     ("change", "sentence"),
     [
         ({"better_on_forget": "lower"}, "better is low or high"),
-        ({"low": 3}, "no value lies between 3 and 1"),
+        ({"low": 3}, "no value lies between 3.0 and 1.0"),
         ({"high": "1"}, "'high' is"),
         ({"cluster": None}, "'cluster' is"),
     ],
@@ -176,3 +176,5 @@ def test_a_package_brings_a_scorer_by_an_entry_point(written, tmp_path, monkeypa
 def test_logged_scorers_have_no_function():
     assert (get("factuality").needs, get("factuality").score) == (Needs.LOGGED, None)
     assert isinstance(get("factuality"), Scorer)
+    with pytest.raises(UserError, match="cannot score a text by itself"):
+        score_answer(get("factuality"), "a", "b", {})
