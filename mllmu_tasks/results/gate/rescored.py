@@ -45,12 +45,12 @@ def _follows(sample: Sample, scorer: Scorer) -> bool:
         return False
     assumed = {sample.prediction: "an option"} if options is None else options  # as of an earlier version
     made = score_answer(scorer, raw, sample.gold, assumed)
-    known = {**sample.metrics, "score": sample.score, "answered": float(sample.answered)}
+    known = {**sample.logged, **sample.metrics, "score": sample.score, "answered": float(sample.answered)}
     numbers = {key: value for key, value in made.items() if key not in ("prediction", "parsed")}
     if options is not None:
         known["parsed"], numbers["parsed"] = float(sample.parsed), made["parsed"]
     return sample.prediction == made["prediction"] and all(
-        key in known and abs(known[key] - value) <= CLOSE for key, value in numbers.items()
+        _number(known.get(key)) and abs(known[key] - value) <= CLOSE for key, value in numbers.items()
     )
 
 
