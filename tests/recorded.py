@@ -2,9 +2,9 @@
 
 import json
 
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Task
+from mllmu_tasks.benchmarks.mllmu.spec import SCORERS, Leaf, Task
 from mllmu_tasks.harness.task_config import config_hash
-from mllmu_tasks.scorers.text import SCORING, score_answer
+from mllmu_tasks.scorers.base import SCORING, get, score_answer
 
 BASE, ADAPTER, OTHER = "b" * 32, "a" * 64, "c" * 32
 GENERATION = {"until": ["ASSISTANT:"], "max_new_tokens": 50, "do_sample": False, "temperature": 0.0}
@@ -56,5 +56,5 @@ def scored(leaf: str, right: bool, answered: bool = True) -> dict:
         "filtered_resps": said,
         "options": json.dumps(options) if options else "",
         "gold": gold,
-        **score_answer(task, said, gold, options),
+        **score_answer(get(SCORERS[task]), said, gold, options),
     }

@@ -14,13 +14,14 @@ from mllmu_tasks import streams
 from mllmu_tasks.benchmarks.mllmu import prompts
 from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
-from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, Leaf, Modality, Task
+from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, SCORERS, Leaf, Modality, Task
 from mllmu_tasks.data.missing import kind
 from mllmu_tasks.data.people import Question
 from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import ends_the_run
 from mllmu_tasks.harness import answerer, task_config, unanswered
-from mllmu_tasks.scorers.text import SCORING, score_answer
+from mllmu_tasks.scorers import base as scorers
+from mllmu_tasks.scorers.base import SCORING
 
 NOBODY = "There is no question to ask here."
 FACTS = "mllmu_facts"
@@ -111,7 +112,8 @@ def score(doc: dict, results: Sequence[str]) -> dict:
     if doc["person"] is None:
         return {FACTS: doc["leaf"]}
     options = json.loads(doc["options"]) if doc["options"] else {}
-    scored = score_answer(Task(doc["task"]), results[0], doc["gold"], options)
+    scorer = scorers.get(SCORERS[doc["task"]])
+    scored = scorers.score_answer(scorer, results[0], doc["gold"], options)
     who = {key: doc[key] for key in ("person", "split", "ratio", "task", "modality", "question_index")}
     return {
         **scored,

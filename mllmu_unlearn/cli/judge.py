@@ -38,6 +38,9 @@ def judge(
     retries: Annotated[int, typer.Option(help="Of a call whose server fails.", min=0, max=1000)] = 6,
     dry_run: Annotated[bool, typer.Option("--dry_run", "--dry-run", help="Print calls and tokens; stop.")] = False,
 ) -> None:
+    from mllmu_tasks.benchmarks.mllmu.settings import cache_folder
+    from mllmu_tasks.results.judged import to_judge
+    from mllmu_tasks.results.rescoring import open_runs
     from mllmu_tasks.scorers.judge.cache import GradeCache
     from mllmu_tasks.scorers.judge.client import ChatClient, fit_for_a_terminal
     from mllmu_tasks.scorers.judge.judging import make_plan
@@ -46,9 +49,9 @@ def judge(
         raise UserError(f"--timeout {timeout} is no number of seconds.")
     key = os.environ.get(key_env) if key_env else None
     client = ChatClient(base_url, model, key, timeout=timeout, retries=retries)
-    cache = GradeCache(model, client.base_url)
-    runs = _runs(folders)
-    plan = make_plan(runs, cache)
+    cache = GradeCache(cache_folder() / "judge", model, client.base_url)
+    runs = open_runs(folders)
+    plan = make_plan(to_judge(runs), cache)
     calls, prompts, replies = plan.estimate()
     print(
         f"{plan.answers} answers, {len(plan.asked)} of them different, {len(plan.outcomes)} judged before; "
@@ -64,22 +67,6 @@ def judge(
     if calls:
         _ask(plan, client, cache, concurrency)
     raise typer.Exit(_report(runs, plan, client, cache))
-
-
-def _runs(folders: list[Path]) -> list["Run"]:
-    from mllmu_tasks.results.gate.pinned import MANIFEST
-    from mllmu_tasks.results.runs import load_runs
-    from mllmu_tasks.results.validity import Weight, all_flaws
-
-    runs = list({run.file.resolve(): run for run in load_runs(folders)}.values())
-    for run in runs:
-        pinned = [folder for folder in run.file.resolve().parents if (folder / MANIFEST).is_file()]
-        if pinned:
-            raise UserError(f"'{pinned[0]}' is a pinned baseline and stays as it is; judge the results it came from.")
-        damaged = [flaw for flaw in all_flaws([run]) if flaw.weight is Weight.DAMAGE]
-        if damaged:
-            raise UserError(f"'{run.file}' is not a result: {damaged[0]}; evaluate the model again.")
-    return runs
 
 
 def _ask(plan: "Plan", client: "ChatClient", cache: "GradeCache", concurrency: int) -> None:
@@ -105,7 +92,7 @@ def _ask(plan: "Plan", client: "ChatClient", cache: "GradeCache", concurrency: i
 
 def _report(runs: list["Run"], plan: "Plan", client: "ChatClient", cache: "GradeCache") -> int:
     """Write and print; returns the exit code: 0 if every answer was judged, else 2."""
-    from mllmu_tasks.scorers.judge import report
+    from mllmu_tasks.results import judged
     from mllmu_tasks.scorers.judge.client import fit_for_a_terminal
     from mllmu_tasks.scorers.judge.judging import Status
 
@@ -114,12 +101,12 @@ def _report(runs: list["Run"], plan: "Plan", client: "ChatClient", cache: "Grade
         words = fit_for_a_terminal(first.words)
         raise UserError(f"no answer was judged and nothing is written; the first one: {first.status} ({words}).")
     for run in runs:
-        pairs = report.graded(run, plan, cache)
+        pairs = judged.graded(run, plan, cache)
         if not pairs:
             continue
-        file = report.write(run, pairs, client)
-        print(report.table(run, pairs), end="")
-        for reason, count in report.reasons(pairs).items():
+        file = judged.write(run, pairs, client)
+        print(judged.table(run, pairs), end="")
+        for reason, count in judged.reasons(pairs).items():
             print(f"{count} failed: {reason}", file=sys.stderr)
         print(fit_for_a_terminal(f"written to {file}"))
     if client.requests:

@@ -24,6 +24,7 @@ from mllmu_unlearn.cli import (
     recipes,
     report,
     results,
+    score,
     sweep,
     tasks,
     train,
@@ -45,6 +46,7 @@ check.add_to(app)
 report.add_to(app)
 baseline.add_to(app)
 judge.add_to(app)
+score.add_to(app)
 tasks.add_to(app)
 methods.add_to(app)
 recipes.add_to(app)

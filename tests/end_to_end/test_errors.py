@@ -66,12 +66,12 @@ def test_bad_input_of_our_own_commands(tmp_path, arguments, sentence):
 
 
 BROKEN = """
-import mllmu_tasks.harness.task
+import mllmu_tasks.scorers.base
 
 def broken(*_):
     raise RuntimeError("a mistake of ours")
 
-mllmu_tasks.harness.task.score_answer = broken
+mllmu_tasks.scorers.base.score_answer = broken
 """
 
 

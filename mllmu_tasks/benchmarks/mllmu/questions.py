@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
+from mllmu_tasks.benchmarks.mllmu.golds import UNSCORABLE
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import (
     FULL_CONFIG,
@@ -20,7 +21,6 @@ from mllmu_tasks.data.missing import counted, refuse_losses
 from mllmu_tasks.data.people import Person, Question
 from mllmu_tasks.data.source import Source, open_source
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.scorers.text import UNSCORABLE
 
 NAMED = 20
 """At most so many left-out questions are named in the results; all are counted."""

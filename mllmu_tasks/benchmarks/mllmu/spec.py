@@ -63,6 +63,9 @@ METRICS = {
 }
 """Metrics of a task, the one that is the task's `score` first."""
 
+SCORERS = {Task.CLASSIFICATION: "choice", Task.CLOZE: "cloze", Task.GENERATION: "rouge"}
+"""The scorer of a task (`mllmu_tasks.scorers`)."""
+
 
 def group_name(split: Split | None, ratio: int | None) -> str:
     """`mllmu`, `mllmu_10`, `mllmu_forget`, `mllmu_forget_10`, `mllmu_real`. A ratio of 5 % is not spelt."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria
 
+from mllmu_tasks.answers import letter_is_settled
 from mllmu_tasks.errors import UserError, did_you_mean
-from mllmu_tasks.scorers.text import letter_is_settled
 
 GENERATION = (
     *("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams", "repetition_penalty"),

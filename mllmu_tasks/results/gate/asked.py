@@ -11,7 +11,7 @@ from mllmu_tasks.results.gate.declared import Declared
 from mllmu_tasks.results.gate.identity import Identity
 from mllmu_tasks.results.gate.sides import Problem, Side
 from mllmu_tasks.results.runs import Run
-from mllmu_tasks.scorers.text import SCORING
+from mllmu_tasks.scorers.base import SCORING
 
 SHARED = ("whole_data", "seed", "shots", "shot_questions", "scoring")
 RECORDED = ("whole_data", "scoring", "configuration", "generation")

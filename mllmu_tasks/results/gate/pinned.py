@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mllmu_tasks import __version__
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.joined import columns_files
 from mllmu_tasks.results.runs import Run
 from mllmu_tasks.strict_json import expect, read_object
 
@@ -31,7 +32,7 @@ class Manifest:
 
 
 def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = False) -> Manifest:
-    """Copy results and logged samples of the runs into a new folder `out`; whole or not at all. Raises UserError."""
+    """Copy results, samples and columns of the runs into a new folder `out`; whole or not at all. Raises UserError."""
     if out.exists():
         if not replace:
             raise UserError(f"'{out}' exists already; --replace puts the new baseline in its place.")
@@ -45,7 +46,8 @@ def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = Fa
         for number, run in enumerate(runs, start=1):
             place = work / f"run-{number}"
             place.mkdir()
-            for file in (run.file, *sorted(run.file.parent.glob(f"{run.date}_samples_*.jsonl"))):
+            beside = (*run.file.parent.glob(f"{run.date}_samples_*.jsonl"), *columns_files(run.file))
+            for file in (run.file, *sorted(beside)):
                 shutil.copyfile(file, place / file.name)
                 files[f"{place.name}/{file.name}"] = _sha256(place / file.name)
         saved = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,13 +1,12 @@
-"""Every text score of our scorers once more, from the logged answer: a logged score is a claim."""
+"""Every text score once more, by the scorer whose metrics it has, from the logged answer: a logged score is a claim."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from mllmu_tasks.benchmarks.mllmu.spec import Task
 from mllmu_tasks.results.gate.sides import Problem, Side
+from mllmu_tasks.results.rescoring import logged_answer, logged_options
 from mllmu_tasks.results.runs import Sample
-from mllmu_tasks.scorers.text import score_answer
+from mllmu_tasks.scorers.base import Scorer, score_answer, scorer_of
 
 CLOSE = 1e-6
 
@@ -18,8 +17,12 @@ def problems(side: Side) -> list[Problem]:
 
 
 def _of_leaf(side: Side, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Problem]:
-    wrong = [sample for sample in samples if not _follows(sample)]
-    if wrong:
+    scorer = scorer_of(samples[0].metrics) if samples else None
+    wrong = [sample for sample in samples if scorer is None or not _follows(sample, scorer)]
+    if samples and scorer is None:
+        named = ", ".join(samples[0].metrics) or "no metric"
+        yield Problem(side.role, leaf, f"no scorer that is installed here has its metrics ({named})")
+    elif wrong:
         first = wrong[0]
         yield Problem(
             side.role,
@@ -35,33 +38,20 @@ def _of_leaf(side: Side, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Pro
         yield Problem(side.role, leaf, "the results file lacks the mean of mllmu_by_person")
 
 
-def _follows(sample: Sample) -> bool:
+def _follows(sample: Sample, scorer: Scorer) -> bool:
     """From the answer as lmms-eval passed it to the scorer; from the prediction where no answer is logged."""
-    raw = sample.logged.get("filtered_resps", sample.prediction)
-    raw = raw[0] if isinstance(raw, list) and len(raw) == 1 else raw
-    if not isinstance(raw, str):
+    raw, options = logged_answer(sample), logged_options(sample)
+    if raw is None:
         return False
-    options = _options(sample.logged.get("options"))
     assumed = {sample.prediction: "an option"} if options is None else options  # as of an earlier version
-    made = score_answer(sample.leaf.task, raw, sample.gold, assumed)
-    known = {**sample.metrics, "score": sample.score, "answered": float(sample.answered)}
-    numbers = {key: value for key, value in made.items() if key.startswith("mllmu_") or key in ("score", "answered")}
-    if options is not None or sample.leaf.task is not Task.CLASSIFICATION:
+    made = score_answer(scorer, raw, sample.gold, assumed)
+    known = {**sample.logged, **sample.metrics, "score": sample.score, "answered": float(sample.answered)}
+    numbers = {key: value for key, value in made.items() if key not in ("prediction", "parsed")}
+    if options is not None:
         known["parsed"], numbers["parsed"] = float(sample.parsed), made["parsed"]
     return sample.prediction == made["prediction"] and all(
-        key in known and abs(known[key] - value) <= CLOSE for key, value in numbers.items()
+        _number(known.get(key)) and abs(known[key] - value) <= CLOSE for key, value in numbers.items()
     )
-
-
-def _options(logged: object) -> dict[str, str] | None:
-    """letter -> text; None if they were not logged."""
-    if not isinstance(logged, str):
-        return None
-    try:
-        found = json.loads(logged) if logged else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _counted(sample: Sample) -> bool:

@@ -6,7 +6,6 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mllmu_tasks.benchmarks.mllmu.settings import cache_folder
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.scorers.judge.rubric import VERSION
 from mllmu_tasks.strict_json import expect, loads
@@ -26,14 +25,14 @@ GRADE_TYPES = {"score": int, "reply": str, "answered_by": str}
 
 
 class GradeCache:
-    """Grades of one judge (model at a base URL) under MLLMU_CACHE/judge, keyed by content.
+    """Grades of one judge (model at a base URL) in a folder, keyed by content.
 
     Several processes may share the folder: a file appears whole or not at all.
     """
 
-    def __init__(self, model: str, base_url: str) -> None:
+    def __init__(self, folder: Path, model: str, base_url: str) -> None:
         self._judge = (VERSION, model, base_url)
-        self._folder = cache_folder() / "judge"
+        self._folder = folder
 
     def key(self, question: str, gold: str, answer: str) -> str:
         """sha256 hex of rubric version, model, base URL, question, gold and answer."""

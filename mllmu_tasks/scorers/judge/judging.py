@@ -1,13 +1,10 @@
 """Logged answers -> grades: what is known already, what has to be asked, and the asking."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mllmu_tasks.benchmarks.mllmu.spec import Task
-from mllmu_tasks.errors import UserError
-from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.scorers.judge.cache import Grade, GradeCache
 from mllmu_tasks.scorers.judge.client import CallFailed, ChatClient
 from mllmu_tasks.scorers.judge.reply import parse_score
@@ -64,29 +61,12 @@ class Plan:
         return len(todo), sum(about_tokens(a.question, a.gold, a.answer) for a in todo), MAX_TOKENS * len(todo)
 
 
-def generation_samples(run: Run) -> Iterator[Sample]:
-    return (sample for sample in run.samples if sample.leaf.task is Task.GENERATION)
-
-
-def asked(sample: Sample) -> Asked:
-    return Asked(sample.question, sample.gold, sample.prediction)
-
-
-def make_plan(runs: Sequence[Run], cache: GradeCache) -> Plan:
-    """What the generation samples of the runs need. Raises UserError if there are none or they lack the question."""
-    every: dict[str, Asked] = {}
-    answers = 0
-    for run in runs:
-        for sample in generation_samples(run):
-            if not sample.question:
-                raise UserError(f"the samples of '{run.file}' do not hold their questions; evaluate the model again.")
-            item = asked(sample)
-            every[cache.key(item.question, item.gold, item.answer)] = item
-            answers += 1
-    if not every:
-        raise UserError("there are no generation answers in these results; evaluate tasks such as mllmu_forget.")
+def make_plan(answers: Iterable[Asked], cache: GradeCache) -> Plan:
+    """What the answers need: what the cache knows of them, and what is to be asked."""
+    given = list(answers)
+    every = {cache.key(item.question, item.gold, item.answer): item for item in given}
     known = {key: grade for key in every if (grade := cache.get(key))}
-    return Plan(every, {key: _judged(grade) for key, grade in known.items()}, answers)
+    return Plan(every, {key: _judged(grade) for key, grade in known.items()}, len(given))
 
 
 async def carry_out(

@@ -7,7 +7,7 @@ import pytest
 from lmms_eval.utils import handle_non_serializable, make_table
 
 from mllmu_tasks.harness.task import facts, leaf_docs, mean_by_person, score, to_messages, to_text
-from mllmu_tasks.scorers.text import SCORING
+from mllmu_tasks.scorers.base import SCORING
 
 
 def test_facts_reach_the_results_file_and_stay_out_of_the_printed_table(monkeypatch):

@@ -88,6 +88,7 @@ def _make_honest(file: Path, leaf: str, answered: int) -> None:
     rows = []
     for row in map(json.loads, file.read_text().splitlines()):
         if row["score"] in (0, 1):
+            del row["mllmu_cloze"]
             row |= recorded.scored(leaf, row["score"] == 1, bool(answered))
             row["mllmu_by_person"] |= {"score": row["score"]}
         rows.append(json.dumps(row) + "\n")

@@ -52,12 +52,16 @@ def test_scores_set_to_zero_are_found(folder, leaf):
         lambda row: row.update(filtered_resps=["a", "b"]),
         lambda row: row.update(mllmu_cloze=0.25),
         lambda row: row.update(answered=0.0),
-        lambda row: row.pop("mllmu_cloze"),
     ],
 )
 def test_each_column_follows_from_the_answer(folder, change):
     edit(folder, CLOZE, change)
     assert any("4 of 4 scores do not follow" in problem for problem in found(folder))
+
+
+def test_scores_that_no_scorer_here_can_repeat_are_told(folder):
+    edit(folder, CLOZE, lambda row: row.pop("mllmu_cloze"))
+    assert any("no scorer that is installed here has its metrics" in problem for problem in found(folder))
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,9 @@ def answers(tmp_path):
         config = {"model": "mllmu_hf", "model_args": f"pretrained={name}"}
         (folder / f"{DATE}_results.json").write_text(json.dumps({"results": results, "config": config}))
         for leaf, people in given.items():
+            metric = "mllmu_cloze" if "cloze" in leaf else "mllmu_rougeL"
             rows = [
-                {"score": 0.5, "mllmu_rougeL": 0.5, "person": person, "question_index": index}
+                {"score": 0.5, metric: 0.5, "person": person, "question_index": index}
                 | {"prediction": answer, "gold": f"true {person} {index}", "question": f"What of {person}?"}
                 | {"answered": float(bool(answer)), "parsed": 1.0}
                 for person, said in people.items()

@@ -5,6 +5,9 @@ import re
 
 from judge_server import GIVEN, IMAGE, TEXT, completion, error, judged
 
+from mllmu_tasks.results import joined
+from mllmu_tasks.results.gate import pinned
+from mllmu_tasks.results.runs import load_run
 from mllmu_tasks.results.stats.means import clustered_mean
 
 
@@ -97,6 +100,34 @@ def test_no_grade_is_asked_for_again_once_and_then_counted(judge, server, answer
     server.grade = lambda _: "10"
     assert judge(folder)[0] == 0
     assert len(server.requests) == 6
+
+
+def test_the_grades_are_columns_beside_the_samples(judge, server, answers):
+    folder = answers("npo", {IMAGE: {"001": ["grade 3", "grade 11"], "002": ["grade 5"]}})
+    assert judge(folder)[0] == 2
+    (file,) = folder.rglob("*_results.json")
+    rows = joined.read(file)
+    assert [(row.leaf, row.person, row.question_index, dict(row.values)) for row in rows] == [
+        (IMAGE, "001", 0, {"mllmu_factuality": 3}),
+        (IMAGE, "002", 0, {"mllmu_factuality": 5}),  # what has no grade has no row
+    ]
+    rubric = judged(folder)["judge"]["rubric"]
+    assert rows[0].about == {"model": "gpt-4o-mini", "base_url": server.url, "rubric": rubric}
+    (samples,) = folder.rglob("*.jsonl")
+    samples.write_text(samples.read_text().replace("grade 3", "grade 4"))
+    said = []
+    assert joined.read(file, said.append) == []
+    assert len(said) == 1
+
+
+def test_a_pinned_baseline_keeps_the_grades(judge, answers, tmp_path):
+    folder = answers("vanilla", {IMAGE: {"001": ["grade 3"], "002": ["grade 5"]}})
+    assert judge(folder)[0] == 0
+    (file,) = folder.rglob("*_results.json")
+    pinned.save((load_run(file),), tmp_path / "pinned")
+    (kept,) = (tmp_path / "pinned").rglob("*_results.json")
+    assert joined.read(kept) == joined.read(file) != []
+    assert pinned.verify(tmp_path / "pinned") is not None
 
 
 def test_one_refused_question_and_one_long_outage(judge, server, answers):

@@ -4,8 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mllmu_tasks.benchmarks.mllmu.spec import METRICS, Task
-from mllmu_tasks.scorers.text import SCORING, bleu, letter_is_settled, rouge, score_answer
+from mllmu_tasks.answers import letter_is_settled
+from mllmu_tasks.scorers import choice, cloze
+from mllmu_tasks.scorers import rouge as free
+from mllmu_tasks.scorers.base import SCORING, score_answer
+from mllmu_tasks.scorers.rouge import bleu, rouge
 
 OPTIONS = {"A": "x", "B": "y", "C": None, "D": "z"}
 
@@ -19,17 +22,18 @@ ANSWERS = (
     "x ASSISTANT: Oslo",
     "Ada Berg lives in the town of Oslo.",
 )
-GOLDS = {
-    Task.CLASSIFICATION: ("B", OPTIONS),
-    Task.CLOZE: ("Oslo", {}),
-    Task.GENERATION: ("Ada Berg has lived in Oslo since she was born.", {}),
-}
+CHOICE, CLOZE, ROUGE = choice.SCORER, cloze.SCORER, free.SCORER
+GOLDS = (
+    (CHOICE, "B", OPTIONS),
+    (ROUGE, "Ada Berg has lived in Oslo since she was born.", {}),
+    (CLOZE, "Oslo", {}),
+)
 DIGESTS = {1: "046a420fdde21d23"}
 """SCORING -> digest of all scores of ANSWERS. Other scores are another version: a gate compares runs by it."""
 
 
 def test_the_scoring_version_goes_with_the_scores():
-    scores = [score_answer(task, raw, *GOLDS[task]) for task in Task for raw in ANSWERS]
+    scores = [score_answer(scorer, raw, gold, options) for scorer, gold, options in GOLDS for raw in ANSWERS]
     text = json.dumps([{k: round(v, 6) if isinstance(v, float) else v for k, v in found.items()} for found in scores])
     assert DIGESTS[SCORING] == hashlib.sha256(text.encode()).hexdigest()[:16]
     assert max(DIGESTS) == SCORING
@@ -50,7 +54,7 @@ def test_the_scoring_version_goes_with_the_scores():
     ],
 )
 def test_classification_reads_the_first_character(raw, letter, right):
-    scored = score_answer(Task.CLASSIFICATION, raw, "B", OPTIONS)
+    scored = score_answer(CHOICE, raw, "B", OPTIONS)
     assert (scored["prediction"], scored["score"], scored["parsed"]) == (
         letter,
         right,
@@ -62,7 +66,7 @@ def test_classification_reads_the_first_character(raw, letter, right):
     ("raw", "right"), [("in OSLO, I think", 1), ("Os lo", 0), ("", 0), ("x ASSISTANT: Oslo", 0), ("Oslo", 1)]
 )
 def test_cloze_wants_the_gold_inside_the_answer(raw, right):
-    assert score_answer(Task.CLOZE, raw, "Oslo", {})["mllmu_cloze"] == right
+    assert score_answer(CLOZE, raw, "Oslo", {})["mllmu_cloze"] == right
 
 
 def test_generation_by_the_official_libraries():
@@ -71,7 +75,7 @@ def test_generation_by_the_official_libraries():
 
     gold, answer = "Ada Reed is a nurse in Bergen.", "Ada Reed works as nurses in Oslo now"
     scores = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True).score(gold, answer)
-    scored = score_answer(Task.GENERATION, f"  {answer} \n", gold, {})
+    scored = score_answer(ROUGE, f"  {answer} \n", gold, {})
     assert scored["score"] == scored["mllmu_rougeL"] == scores["rougeL"].fmeasure
     assert scored["mllmu_rouge1"] == scores["rouge1"].fmeasure
     assert scored["mllmu_rouge2"] == scores["rouge2"].fmeasure
@@ -80,11 +84,11 @@ def test_generation_by_the_official_libraries():
     assert rouge(gold, gold)["mllmu_rougeL"] == bleu(gold, gold) == 1
 
 
-@pytest.mark.parametrize("task", Task)
-def test_score_stands_first_and_no_answer_scores_zero(task):
-    scored = score_answer(task, "  ", "B", OPTIONS)
-    assert next(iter(scored)) == "score"
-    assert set(METRICS[task]) <= set(scored)
+@pytest.mark.parametrize("scorer", [CHOICE, CLOZE, ROUGE], ids=lambda scorer: scorer.name)
+def test_score_stands_first_and_no_answer_scores_zero(scorer):
+    scored = score_answer(scorer, "  ", "B", OPTIONS)
+    assert list(scored)[:2] == ["score", scorer.metrics[0].name]
+    assert set(scorer.describe()) <= set(scored)
     assert (scored["score"], scored["mllmu_answered"], scored["answered"]) == (0, 0, 0)
 
 
@@ -115,7 +119,7 @@ def test_white_space_may_begin_a_stop_text():
 def test_a_settled_letter_is_that_of_the_whole_answer(raw):
     """However an answer is cut after its letter is settled, the score is the same."""
     options = dict.fromkeys("ABCD", "x")
-    whole = score_answer(Task.CLASSIFICATION, raw, "B", options)
+    whole = score_answer(CHOICE, raw, "B", options)
     for end in range(len(raw) + 1):
         if letter_is_settled(raw[:end]):
-            assert score_answer(Task.CLASSIFICATION, raw[:end], "B", options) == whole
+            assert score_answer(CHOICE, raw[:end], "B", options) == whole

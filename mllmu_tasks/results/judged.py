@@ -1,8 +1,8 @@
-"""Grades -> means per leaf and per split with clustered standard errors, as a JSON file and as a table."""
+"""Grades of logged answers -> columns beside the samples, means per leaf and split, a JSON file and a table."""
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +10,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf
+from mllmu_tasks.errors import UserError
+from mllmu_tasks.results import joined
+from mllmu_tasks.results.rescoring import key_of, leaves_of, samples_for
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.stats.means import Estimate, clustered_mean
 from mllmu_tasks.results.tables.table import MARK, NOT_A_RESULT
 from mllmu_tasks.results.validity import Flaw, all_flaws, explain
 from mllmu_tasks.scorers.judge.cache import GradeCache, write_whole
 from mllmu_tasks.scorers.judge.client import ChatClient
-from mllmu_tasks.scorers.judge.judging import Outcome, Plan, Status, asked, generation_samples
+from mllmu_tasks.scorers.judge.judging import Asked, Outcome, Plan, Status
 from mllmu_tasks.scorers.judge.rubric import MAX_TOKENS, VERSION
+from mllmu_tasks.scorers.judge.scorer import SCORER
 from mllmu_tasks.text_safety import one_line
 
 SCHEMA = 1
-METRIC = "mllmu_factuality"
+METRIC = SCORER.metrics[0].name
 SUFFIX = "_judged.json"
 
 Pairs = list[tuple[Sample, Outcome]]
@@ -54,11 +57,26 @@ def judged_file(run: Run) -> Path:
     return run.file.with_name(f"{run.date}{SUFFIX}")
 
 
+def to_judge(runs: Iterable[Run]) -> Iterator[Asked]:
+    """The free answers of the runs. Raises UserError if there are none or they lack the question."""
+    samples = [(run, sample) for run in runs for sample in samples_for(SCORER, run)]
+    for run, sample in samples:
+        if not sample.question:
+            raise UserError(f"the samples of '{run.file}' do not hold their questions; evaluate the model again.")
+        yield _asked(sample)
+    if not samples:
+        raise UserError("there are no generation answers in these results; evaluate tasks such as mllmu_forget.")
+
+
+def _asked(sample: Sample) -> Asked:
+    return Asked(sample.question, sample.gold, sample.prediction)
+
+
 def graded(run: Run, plan: Plan, cache: GradeCache) -> Pairs:
-    """Each generation sample of a run with its outcome, in the order of the logs."""
+    """Each free answer of a run with its outcome, in the order of the logs."""
     pairs = []
-    for sample in generation_samples(run):
-        item = asked(sample)
+    for sample in samples_for(SCORER, run):
+        item = _asked(sample)
         pairs.append((sample, plan.outcomes[cache.key(item.question, item.gold, item.answer)]))
     return pairs
 
@@ -144,7 +162,10 @@ def _flat(line: Line) -> dict:
 
 
 def write(run: Run, pairs: Pairs, client: ChatClient) -> Path:
-    """Write the judged file, whole or not at all. Raises UserError if it cannot be written."""
+    """Write the judged file and the columns, each whole or not at all; returns the judged file. Raises UserError."""
+    grades = {key_of(sample): {METRIC: float(outcome.score)} for sample, outcome in pairs if outcome.score is not None}
+    about = {"model": client.model, "base_url": client.base_url, "rubric": VERSION}
+    joined.write(run.file, SCORER, grades, leaves_of(sample for sample, _ in pairs), about)
     file = judged_file(run)
     write_whole(file, as_json(run, pairs, client) + "\n")
     return file
@@ -154,7 +175,8 @@ def table(run: Run, pairs: Pairs) -> str:
     """Leaves, then splits with both modalities pooled; what is no result or a part is marked and explained below."""
     flaws = notes(run, pairs)
     void = f" ({NOT_A_RESULT})" if any(flaw.void for flaw in flaws) else ""
-    marked = {name for flaw in flaws for name in (flaw.leaf, Leaf.parse(flaw.leaf).group)}
+    wrong = {flaw.leaf for flaw in flaws}
+    marked = wrong | {sample.leaf.group for sample, _ in pairs if sample.leaf.name in wrong}
     drawn = Table(title=Text(one_line(f"{run.name}{void}")), title_justify="left")
     drawn.add_column("")
     for head in ("factuality", "judged", "people", "unparsed", "failed", "empty"):
