@@ -4,7 +4,6 @@ Thread-safe: lmms-eval scores in a pool of threads.
 """
 
 import functools
-import re
 import threading
 from collections.abc import Sequence
 
@@ -13,12 +12,6 @@ from mllmu_tasks.benchmarks.mllmu.spec import Task
 SCORING = 1
 """Goes up when an answer would get another score than before, and only then: a gate compares runs by it."""
 TAG = "ASSISTANT:"
-UNSCORABLE = {
-    Task.GENERATION: "ROUGE cannot read the gold answer",
-    Task.CLOZE: "the gold answer holds no letter or digit",
-}
-"""Why no answer can be right, the gold answer itself included."""
-SEEN_BY_ROUGE = re.compile("[a-z0-9]")
 _local = threading.local()
 
 
@@ -40,32 +33,19 @@ def letter_is_settled(raw: str, until: Sequence[str] = ()) -> bool:
     return not any(stop.startswith(raw[place:]) for stop in (TAG, *until) for place in range(first + 1))
 
 
-def unscorable(task: Task, gold: str) -> str | None:
-    """Why the task's metric says nothing about answers to this gold (not empty), or None: one of UNSCORABLE.
-
-    rouge_score drops all but a-z and 0-9. A gold of which it sees less than half of the letters and digits is compared
-    by its rest: of a sentence in Cyrillic, by the year in it.
-    """
-    letters = sum(map(str.isalnum, gold))
-    if task is Task.GENERATION:
-        seen = len(SEEN_BY_ROUGE.findall(gold.lower()))
-        return UNSCORABLE[task] if not seen or 2 * seen < letters else None
-    return UNSCORABLE[task] if task is Task.CLOZE and not letters else None
-
-
-def score_answer(task: Task, raw: str, gold: str, options: dict[str, str | None]) -> dict[str, float | str]:
+def score_answer(task: str, raw: str, gold: str, options: dict[str, str | None]) -> dict[str, float | str]:
     """Scores of one answer: `score` first, then the task's metrics, then prediction, answered and parsed.
 
     raw: the model's text. gold: letter or text, never empty. options: letter -> text, {} if none.
     """
     answer = clean(raw)
     answered = float(bool(answer))
-    if task is Task.CLASSIFICATION:
+    if task == Task.CLASSIFICATION:
         letter = answer[:1].upper()
         letter = letter if letter in options else ""
         there = bool((options.get(letter) or "").strip())  # the official code reads the letter of a missing option, too
         metrics, prediction, parsed = {"mllmu_accuracy": float(there and letter == gold)}, letter, float(there)
-    elif task is Task.CLOZE:
+    elif task == Task.CLOZE:
         right = float(gold.lower() in answer.lower())
         metrics, prediction, parsed = {"mllmu_cloze": right}, answer, answered
     else:

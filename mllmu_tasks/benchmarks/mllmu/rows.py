@@ -10,10 +10,10 @@ from sys import intern
 from typing import Any
 
 from mllmu_tasks import strict_json
-from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
-from mllmu_tasks.data.people import Person, Question
+from mllmu_tasks.benchmarks.mllmu.golds import unscorable
+from mllmu_tasks.benchmarks.mllmu.spec import Task
+from mllmu_tasks.data.people import Modality, Person, Question
 from mllmu_tasks.errors import UserError, shown
-from mllmu_tasks.scorers.text import unscorable
 
 QUESTION_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")
 TEXT_COLUMNS = ("biography", "question", "answer")

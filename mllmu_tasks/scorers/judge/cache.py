@@ -6,10 +6,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mllmu_tasks.benchmarks.mllmu.settings import cache_folder
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.scorers.judge.rubric import VERSION
 from mllmu_tasks.strict_json import expect, loads
+from mllmu_tasks.user_folders import cache_folder
 
 
 @dataclass(frozen=True)
