@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mllmu_tasks.benchmarks.mini import data_folder
-from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, REAL_CONFIG, TEST_CONFIG, Leaf, Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, REAL_CONFIG, TEST_CONFIG, leaves
 
 CELEBRITIES = 153
 SOURCES = 16
@@ -98,11 +98,9 @@ def measure(folder: Path) -> dict:
     from mllmu_tasks.harness.task import leaf_docs
 
     logger.remove()
-    leaves = [Leaf(s, 5, t, m) for s in Split if s is not Split.REAL for t in Task for m in Modality]
-    leaves += [Leaf(Split.REAL, None, t, m) for t in Task for m in Modality]
     before, began, busy = resident(), time.perf_counter(), time.process_time()
     with Peak() as peak:
-        docs = [leaf_docs(Dataset.from_list([{"n": 0}], split=NamedSplit(leaf.name))) for leaf in leaves]
+        docs = [leaf_docs(Dataset.from_list([{"n": 0}], split=NamedSplit(leaf.name))) for leaf in leaves(5)]
     seconds, busy = time.perf_counter() - began, time.process_time() - busy
     tables = sum(pq.read_table(file).nbytes for file in folder.glob("*/*.parquet"))
     above = peak.largest - before - tables

@@ -51,10 +51,20 @@ def _show_tasks() -> None:
     @functools.wraps(original)
     def initialize_tasks(self, include_path=None, include_defaults=True, **kwargs):
         paths = [include_path] if isinstance(include_path, str) else list(include_path or [])
-        ours = str(task_folder())
-        if include_defaults and ours not in paths:
-            paths.append(ours)
+        if include_defaults:
+            paths += [folder for folder in _folders() if folder not in paths]
         return original(self, include_path=paths or None, include_defaults=include_defaults, **kwargs)
 
     setattr(initialize_tasks, MARK, True)
     TaskManager.initialize_tasks = initialize_tasks
+
+
+def _folders() -> list[str]:
+    """The task folders of all benchmarks, those of other packages included."""
+    from mllmu_tasks.benchmarks import registry
+    from mllmu_tasks.errors import UserError, stop
+
+    try:
+        return [str(folder) for folder in registry.task_folders()]
+    except UserError as error:
+        stop(error)

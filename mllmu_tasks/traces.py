@@ -28,7 +28,7 @@ def keep_trace(error: BaseException) -> Path | None:
 
 
 def _beside_the_cache() -> Path:
-    """The folder of `mllmu_tasks.benchmarks.mllmu.settings`, which raises errors of a module that needs this one."""
+    """The folder of `mllmu_tasks.user_folders`, which raises errors of a module that needs this one."""
     folder = Path(os.environ.get("MLLMU_CACHE") or Path.home() / ".cache" / "mllmu") / "traces"
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob("*.txt"))[: -KEPT + 1]:

@@ -2,7 +2,7 @@
 
 import json
 
-from mllmu_tasks.benchmarks.mllmu.spec import SCORERS, Leaf, Task
+from mllmu_tasks.benchmarks.mllmu.spec import VOCABULARY, Leaf, Task
 from mllmu_tasks.harness.task_config import config_hash
 from mllmu_tasks.scorers.base import SCORING, get, score_answer
 
@@ -56,5 +56,5 @@ def scored(leaf: str, right: bool, answered: bool = True) -> dict:
         "filtered_resps": said,
         "options": json.dumps(options) if options else "",
         "gold": gold,
-        **score_answer(get(SCORERS[task]), said, gold, options),
+        **score_answer(get(VOCABULARY.task(task).scorer), said, gold, options),
     }

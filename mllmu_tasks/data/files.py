@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mllmu_tasks.errors import UserError
 
-ELSEWHERE = "set MLLMU_DATA to a folder that holds <config>/*.parquet, or to 'mini'"
 REQUEST_MARK = "request.yaml"
 """In a folder of named people, whose configs hold a file only for those files of the source that know one of them."""
 PART = re.compile(r"(.*?)-?(\d+)-of-(\d+)\.parquet")
@@ -45,8 +44,8 @@ def _check_parts(folder: Path, files: list[Path]) -> None:
             raise UserError(f"'{folder}' holds {len(there)} of the {total} parts of {name}; fetch it again.")
 
 
-def hub_files(repository: str, config: str) -> list[Path]:
-    """Download one config (or find it in the cache). Raises UserError if the hub cannot be reached."""
+def hub_files(repository: str, remedy: str, config: str) -> list[Path]:
+    """Download one config (or find it in the cache). Raises UserError, which ends in `remedy`, if it cannot be had."""
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -56,8 +55,7 @@ def hub_files(repository: str, config: str) -> list[Path]:
     except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason}); {ELSEWHERE}, "
-            "as in MLLMU_DATA=mini."
+            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason}); {remedy}."
         ) from error
     return files_in(Path(folder), config)
 

@@ -29,7 +29,7 @@ STRICT = threading.RLock()
 class ImageStore:
     """Images of one config, by row. Thread-safe.
 
-    files: the config's parquet files in row order. column: `image` (one) or `images` (a list).
+    files: the config's parquet files in row order. column: holds one image a row, or a list.
     """
 
     def __init__(self, config: str, files: Iterable[Path], column: str) -> None:
@@ -125,7 +125,7 @@ class ImageStore:
             value = self.rows[row]
         if not value.is_valid:
             return []
-        if self.column == "images":
+        if isinstance(value, pa.ListScalar):  # a large list is one, too
             return [entry for entry in value if entry.is_valid]
         return [value]
 

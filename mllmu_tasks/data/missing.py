@@ -4,16 +4,29 @@ A question that cannot be asked and a training pair that cannot be learnt are le
 are more than the bound, nothing is asked or trained.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, quoted
 
 MAY_LOSE = 0.05
 """Of a leaf's questions, or of a side's training pairs. The smallest forget set has 25 people: one of them may be
 damaged (4 %, and 4.3 % of the cloze questions that two examples leave), two may not (8 %). MLLMU-Bench itself lacks
 0.2 % of the classification questions of retain_95, one person's."""
 VARIABLE = "MLLMU_MAY_LOSE"
+
+
+def may_lose(environ: Mapping[str, str] = os.environ) -> float:
+    """The share of a leaf's questions, or of a side's training pairs, that may be left out. Raises UserError."""
+    text = environ.get(VARIABLE, "").strip() or str(MAY_LOSE)
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise UserError(f"{VARIABLE}={quoted(text)} is not a share between 0 and 1.")
+    return share
 
 
 def kind(reason: str) -> str:

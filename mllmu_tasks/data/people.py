@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
 
-LETTERS = ("A", "B", "C", "D")
+class Modality(StrEnum):
+    """Whether a question is asked beside an image."""
+
+    IMAGE = "image"
+    TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Question:
     defect: why this question cannot be scored, or None.
     """
 
-    task: Task
+    task: str
     modality: Modality
     index: int
     slot: int
@@ -51,16 +55,16 @@ class Person:
     biography_text: str = ""
     question: str = ""
     answer: str = ""
-    unread: tuple[tuple[Task, str], ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
         """The person's name if the biography has one, else ""."""
         return str(self.biography.get("Name") or "")
 
-    def of(self, task: Task, modality: Modality) -> Iterator[Question]:
+    def of(self, task: str, modality: Modality) -> Iterator[Question]:
         """Questions of one task and modality, in stored order, defective ones included."""
-        return (q for q in self.questions if q.task is task and q.modality is modality)
+        return (q for q in self.questions if q.task == task and q.modality is modality)
 
 
 def sharing(person: Person, twin: Person) -> Person:

@@ -1,8 +1,7 @@
-"""Hub id, folder in the hub layout, or `mini` -> typed, validated `Person` records and their images."""
+"""Hub id, folder, or the name of embedded data -> typed, validated `Person` records and their images."""
 
 import functools
 import hashlib
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,48 +11,36 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mllmu_tasks.benchmarks.mllmu.rows import QUESTION_COLUMNS, TEXT_COLUMNS, parse_person
-from mllmu_tasks.benchmarks.mllmu.spec import CONFIGS, FULL_CONFIG, TRAIN_CONFIG
-from mllmu_tasks.benchmarks.mllmu.training_rows import training_row
-from mllmu_tasks.data.files import ELSEWHERE, content_hash, files_in, hub_files
+from mllmu_tasks.benchmarks.registry import default_benchmark
+from mllmu_tasks.data.files import content_hash
 from mllmu_tasks.data.images import ImageStore
+from mllmu_tasks.data.layout import HUB_ID, Layout
 from mllmu_tasks.data.people import Defect, Person, TrainingRow, sharing
 from mllmu_tasks.errors import UserError
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w-]*/[\w][\w.-]*")
+__all__ = ["HUB_ID", "Source", "open_source"]
 SLICE = 256
-COLUMNS = frozenset({"ID", "metadata", "image", "images", *QUESTION_COLUMNS, *TEXT_COLUMNS})
-"""All that are read."""
 
 
 @functools.lru_cache(maxsize=8)
-def open_source(spec: str) -> "Source":
-    """The source of a hub id, a folder, or `mini`; one object a process, so configs are read once.
+def open_source(spec: str, layout: Layout | None = None) -> "Source":
+    """The source of a hub id, a folder, or embedded data; one object a process, so configs are read once.
 
-    Raises UserError if it is neither. Nothing is downloaded before a config is asked for.
+    layout: of a benchmark; None is that of the default one, on which the training commands work. Raises UserError if
+    the spec is none of these. Nothing is downloaded before a config is asked for.
     """
-    if spec == "mini":
-        from mllmu_tasks.benchmarks.mini import data_folder
-
-        return Source(spec, functools.partial(files_in, data_folder()))
-    if Path(spec).is_dir():
-        return Source(spec, functools.partial(files_in, Path(spec)))
-    if HUB_ID.fullmatch(spec):
-        return Source(spec, functools.partial(hub_files, spec), versioned=True)
-    raise UserError(f"data '{spec}' is neither a folder here nor a hub id; {ELSEWHERE}.")
+    if layout is None:
+        return open_source(spec, default_benchmark().layout)
+    return Source(spec, layout)
 
 
 class Source:
-    """Reads configs on demand, each once. Thread-safe.
+    """Reads configs on demand, each once. Thread-safe."""
 
-    locate: config -> its parquet files in row order, [] if it has none. versioned: files lie in a folder that is
-    called by the version of the whole data set, as in the hub's cache.
-    """
-
-    def __init__(self, name: str, locate: Callable[[str], list[Path]], versioned: bool = False) -> None:
+    def __init__(self, name: str, layout: Layout) -> None:
         self.name = name
-        self._versioned = versioned
-        self._locate = locate
+        self.layout = layout
+        self._locate, self._versioned = layout.locate(name)
         self._lock = threading.RLock()
         self._files: dict[str, list[Path]] = {}
         self._people: dict[str, tuple[Person, ...]] = {}
@@ -74,7 +61,9 @@ class Source:
         """The config's parquet files. Raises UserError if there are none."""
         with self._lock:
             if not self.has(config):
-                raise UserError(f"data '{self.name}' has no config {config} (no {config}/*.parquet); {ELSEWHERE}.")
+                raise UserError(
+                    f"data '{self.name}' has no config {config} (no {config}/*.parquet); {self.layout.remedy}."
+                )
             return self._files[config]
 
     def people(self, config: str) -> tuple[Person, ...]:
@@ -137,13 +126,12 @@ class Source:
         """
         if self._versioned:
             return f"{self.name}@{self.files(config)[0].parents[1].name}"
-        return self.hash(config for config in CONFIGS if config != TRAIN_CONFIG and self.has(config))
+        return self.hash(config for config in self.layout.configs if self.has(config))
 
     def training_rows(self, config: str) -> tuple[TrainingRow, ...]:
-        """Rows of a config with a `metadata` column (`ft_Data`, or `forget_N` of baseline_train_split).
+        """The training pairs of a config, by row; whose they are where a row does not say it, its image does.
 
-        The person is the `ID` in metadata, else the row's ID column, else whoever has the same image in
-        `Full_Set`. Raises UserError if none of these answers, or if the config holds no training pairs.
+        Raises UserError if the config holds no training pairs, or a row names nobody and shows nobody's image.
         """
         with self._lock:
             if config not in self._training:
@@ -152,8 +140,8 @@ class Source:
 
     def _read_people(self, config: str) -> None:
         people, defects = [], []
-        for position, row in enumerate(self._rows(config, ("ID", *QUESTION_COLUMNS), TEXT_COLUMNS)):
-            person, oddities = parse_person(config, position, row)
+        for position, row in enumerate(self._rows(config, self.layout.needed, self.layout.optional)):
+            person, oddities = self.layout.parse(config, position, row)
             people.append(sharing(person, self._known.setdefault(person.id, person)))
             defects += [Defect(config, person.id, where, problem) for where, problem in oddities]
             defects += [
@@ -171,15 +159,17 @@ class Source:
         self._defects[config] = tuple(defects)
 
     def _read_training(self, config: str) -> tuple[TrainingRow, ...]:
-        names = self._columns(config)
-        if "metadata" not in names:
+        names, training = self._columns(config), self.layout.training
+        if training is None:
+            raise UserError(f"data '{self.name}' are of a benchmark without training pairs; train on others.")
+        if training.column not in names:
             raise UserError(
-                f"config {config} of data '{self.name}' has no column 'metadata': these are benchmark questions, "
-                "not training pairs; train on ft_Data, or on a copy of MLLMMU/baseline_train_split."
+                f"config {config} of data '{self.name}' has no column '{training.column}': these are benchmark "
+                f"questions, not training pairs; {training.remedy}."
             )
-        rows = self._rows(config, ("metadata",), ("ID",))
+        rows = self._rows(config, (training.column,), training.optional)
         return tuple(
-            training_row(self.name, config, position, row, functools.partial(self._face_of, config, position))
+            training.parse(self.name, config, position, row, functools.partial(self._face_of, config, position))
             for position, row in enumerate(rows)
         )
 
@@ -187,13 +177,14 @@ class Source:
         image = hashlib.sha256(self._store(config).encoded(position, 0)).digest()
         same = self._faces.get(image, [])
         if len(same) != 1:
-            found = f"its image belongs to {', '.join(same)}" if same else f"its image is not in {FULL_CONFIG}"
+            everyone = self.layout.training.everyone
+            found = f"its image belongs to {', '.join(same)}" if same else f"its image is not in {everyone}"
             raise UserError(f"{where}: no person is named and {found}; add an ID to metadata.")
         return same[0]
 
     @functools.cached_property
     def _faces(self) -> dict[bytes, list[str]]:
-        everyone = self.people(FULL_CONFIG)
+        everyone = self.people(self.layout.training.everyone)
         self.want_images(everyone)
         faces: dict[bytes, list[str]] = {}
         for person in everyone:
@@ -203,16 +194,17 @@ class Source:
     def _store(self, config: str) -> ImageStore:
         with self._lock:
             if config not in self._stores:
-                columns = [name for name in ("images", "image") if name in self._columns(config)]
+                columns = [name for name in self.layout.images if name in self._columns(config)]
                 if not columns:
-                    raise UserError(f"config {config} of data '{self.name}' has no column 'image' or 'images'.")
+                    names = " or ".join(f"'{name}'" for name in sorted(self.layout.images))
+                    raise UserError(f"config {config} of data '{self.name}' has no column {names}.")
                 self._stores[config] = ImageStore(config, self.files(config), columns[0])
             return self._stores[config]
 
     def _columns(self, config: str) -> list[str]:
         """Those of the first file. Raises UserError if another file lacks, or adds, one that is read."""
         schemas = [_read(lambda file=file: pq.read_schema(file), config, self.name) for file in self.files(config)]
-        columns = [set(schema.names) & COLUMNS for schema in schemas]
+        columns = [set(schema.names) & self.layout.columns for schema in schemas]
         if uneven := set.union(*columns) - set.intersection(*columns):
             raise UserError(
                 f"config {config} of data '{self.name}': only some of its files have the column {min(uneven)}."

@@ -17,9 +17,7 @@ from tqdm import tqdm
 from mllmu_tasks import streams
 from mllmu_tasks.artifacts.adapter_folder import attach, read_adapter
 from mllmu_tasks.artifacts.made_from import require_this
-from mllmu_tasks.benchmarks.mini import model_path
-from mllmu_tasks.benchmarks.mllmu.official import as_officially
-from mllmu_tasks.benchmarks.mllmu.settings import Settings, cache_folder, require_home
+from mllmu_tasks.benchmarks import registry
 from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.answer_store import PROCESS, code, digest, open_journal, request_keys
@@ -32,6 +30,7 @@ from mllmu_tasks.models.engine.scheduling import AUTO, answers, budget_for
 from mllmu_tasks.models.loading import manners
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_tasks.models.rendering import Prompt, Renderer
+from mllmu_tasks.user_folders import cache_folder, require_home
 
 
 class MllmuHf(lmms):
@@ -72,7 +71,7 @@ class MllmuHf(lmms):
         streams.ready()
         require_home()
         try:
-            pretrained, processor = model_path(pretrained), processor and model_path(processor)
+            pretrained, processor = registry.model_path(pretrained), processor and registry.model_path(processor)
             check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
             trust = truth("trust_remote_code", trust_remote_code)
             self.accelerator = Accelerator()
@@ -179,7 +178,8 @@ class MllmuHf(lmms):
         for request in tqdm(requests, desc="mllmu_hf: reading questions", disable=self._rank != 0, leave=False):
             prompt, images = renderer.render(request, self.task_dict)
             if self.prompt_style == "official":
-                prompt = as_officially(prompt, self._model.config.model_type, Settings.from_environment())
+                official = registry.official_settings(prompt.leaf, self._model.config.model_type)
+                prompt = replace(prompt, settings={**prompt.settings, **official})
             settings = {**prompt.settings, "until": prompt.reading.until, "letter": prompt.reading.letter}
             prompts.append(prompt)
             contents.append((prompt.text, prompt.images, settings))

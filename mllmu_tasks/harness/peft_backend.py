@@ -17,13 +17,13 @@ from mllmu_tasks import streams
 from mllmu_tasks.artifacts.adapter_folder import AdapterFolder, attach, check_base, read_adapter, weights_fingerprint
 from mllmu_tasks.artifacts.made_from import require_this
 from mllmu_tasks.artifacts.weight_files import require_finite_model
-from mllmu_tasks.benchmarks.mini import model_path
-from mllmu_tasks.benchmarks.mllmu.settings import require_home
-from mllmu_tasks.benchmarks.mllmu.spec import OUR_MODELS
+from mllmu_tasks.benchmarks.registry import model_path
 from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.response_cache import identify
 from mllmu_tasks.models.loading import first_line, require_model_files
+from mllmu_tasks.plugin import MODELS
+from mllmu_tasks.user_folders import require_home
 
 NAME = "mllmu_peft"
 PROBE_TOKENS = 16
@@ -95,7 +95,7 @@ def _adapter(peft: str, pretrained: str, revision: str | None, declared: bool) -
 def _backend(name: str, arguments: dict[str, Any]) -> lmms:
     from lmms_eval.models import MODEL_REGISTRY_V2, get_model
 
-    if name in (*OUR_MODELS, NAME):
+    if name in MODELS:
         raise UserError(f"backend={name} is ours; use --model mllmu_hf with peft=.")
     if name not in MODEL_REGISTRY_V2.list_model_names():
         raise UserError(f"lmms-eval has no model '{name}'.{did_you_mean(name, MODEL_REGISTRY_V2.list_model_names())}")

@@ -7,12 +7,13 @@ from typing import Any
 from lmms_eval.api.model import lmms
 
 from mllmu_tasks import streams
-from mllmu_tasks.benchmarks.mllmu.settings import require_home
+from mllmu_tasks.benchmarks import registry
 from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.response_cache import identify
 from mllmu_tasks.models.rendering import describe
 from mllmu_tasks.strict_json import read_lines
+from mllmu_tasks.user_folders import require_home
 
 
 class MllmuReplay(lmms):
@@ -74,12 +75,12 @@ def _unquoted(text: str) -> str:
 
 def _read_logged(folder: Path) -> dict[tuple, str]:
     """(leaf, person, question_index) -> raw answer. Raises UserError if there is nothing to read."""
-    files = sorted(folder.rglob("*_samples_mllmu_*.jsonl"))
+    files = [(file, file.stem.split("_samples_", 1)[1]) for file in sorted(folder.rglob("*_samples_*.jsonl"))]
+    files = [(file, task) for file, task in files if registry.is_leaf(task)]
     if not files:
         raise UserError(f"'{folder}' holds no samples of MLLMU tasks; run lmms-eval with --log_samples.")
     logged: dict[tuple, str] = {}
-    for file in files:
-        task = file.stem.split("_samples_", 1)[1]
+    for file, task in files:
         for number, row in read_lines(file, "sample of lmms-eval"):
             answer = row.get("filtered_resps")  # lmms-eval logs a list of one as its item
             answer = answer[0] if isinstance(answer, list) and answer else answer

@@ -16,10 +16,7 @@ from loguru import logger
 
 from mllmu_tasks import __version__
 from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter, weights_fingerprint
-from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
-from mllmu_tasks.benchmarks.mllmu.settings import Settings
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf
-from mllmu_tasks.data.source import open_source
+from mllmu_tasks.benchmarks import registry
 from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.harness.answer_store import digest
 from mllmu_tasks.harness.answerer import note_kept
@@ -134,11 +131,10 @@ def _task_contents(known: dict[str, str]) -> dict[str, str]:
     found = {}
     for task, fingerprint in known.items():
         try:
-            leaf = Leaf.parse(task)
+            leaf = registry.leaf_of(task)
         except ValueError:
             continue
-        settings = Settings.from_environment()
-        questions = leaf_questions(leaf, settings)
-        data = open_source(settings.data).hash(questions.configs)
+        questions = registry.benchmark(leaf.benchmark).questions(leaf)
+        data = questions.source.hash(questions.configs)
         found[task] = digest([fingerprint, __version__, data, json.dumps(questions.rows)])
     return found

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from PIL.Image import Image
 
 from mllmu_tasks import streams
-from mllmu_tasks.benchmarks.mllmu import prompts
-from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
-from mllmu_tasks.benchmarks.mllmu.settings import Settings
-from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, SCORERS, Leaf, Modality, Task
+from mllmu_tasks.benchmarks import registry
+from mllmu_tasks.benchmarks.base import Benchmark, Leaf
+from mllmu_tasks.benchmarks.questions import LeafQuestions
 from mllmu_tasks.data.missing import kind
-from mllmu_tasks.data.people import Question
-from mllmu_tasks.data.source import open_source
+from mllmu_tasks.data.people import Modality, Question
+from mllmu_tasks.data.source import Source
 from mllmu_tasks.errors import ends_the_run
 from mllmu_tasks.harness import answerer, task_config, unanswered
 from mllmu_tasks.scorers import base as scorers
@@ -26,6 +25,8 @@ from mllmu_tasks.scorers.base import SCORING
 NOBODY = "There is no question to ask here."
 FACTS = "mllmu_facts"
 BY_PERSON = "mllmu_by_person"
+COORDINATES = ("benchmark", "split", "role", "ratio", "task", "modality", "person", "question_index")
+"""Where a sample belongs; with its scores these columns say all that a reader needs."""
 
 
 @ends_the_run
@@ -37,8 +38,8 @@ def leaf_docs(dataset):
 
     streams.ready()
     response_cache.install()
-    leaf = Leaf.parse(str(dataset.split))
-    questions = leaf_questions(leaf, Settings.from_environment())
+    leaf = registry.leaf_of(str(dataset.split))
+    questions = registry.benchmark(leaf.benchmark).questions(leaf)
     rows = list(questions.rows) or [_placeholder(leaf)]
     _report(questions)
     return Dataset.from_list(rows)
@@ -48,6 +49,7 @@ def _placeholder(leaf: Leaf) -> dict:
     """lmms-eval cannot hold a task without documents; this one is asked and never scored."""
     return {
         "leaf": leaf.name,
+        "benchmark": leaf.benchmark,
         "person": None,
         "modality": "text",
         "question": NOBODY,
@@ -56,7 +58,7 @@ def _placeholder(leaf: Leaf) -> dict:
     }
 
 
-def _report(questions) -> None:
+def _report(questions: LeafQuestions) -> None:
     from loguru import logger
 
     reasons: dict[str, list[str]] = {}
@@ -79,7 +81,7 @@ def to_text(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> str:
     """The official raw string with `<image>` placeholders."""
     if doc["person"] is None:
         return NOBODY
-    return prompts.official(_question(doc), [question for _, question in _shots(doc)])
+    return _benchmark(doc).prompts.raw(_question(doc), [question for _, question in _shots(doc)])
 
 
 @ends_the_run
@@ -87,7 +89,7 @@ def to_visual(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> list[
     """RGB images in the order of the placeholders; [] for text questions."""
     if doc["modality"] != Modality.IMAGE:
         return []
-    source = open_source(Settings.from_environment().data)
+    source = _benchmark(doc).source()
     person = source.by_id(doc["config"])[doc["person"]]
     shown = [source.image(shot) for shot, _ in _shots(doc)]
     return [*shown, source.image(person, doc["image_index"])]
@@ -98,7 +100,7 @@ def to_messages(doc: dict, lmms_eval_specific_kwargs: dict | None = None) -> lis
     """Chat messages with PIL images; a fresh list each time, since some backends change it."""
     if doc["person"] is None:
         return [{"role": "user", "content": [{"type": "text", "text": NOBODY}]}]
-    return prompts.messages(_question(doc), to_visual(doc), [question for _, question in _shots(doc)])
+    return _benchmark(doc).prompts.messages(_question(doc), to_visual(doc), [question for _, question in _shots(doc)])
 
 
 @ends_the_run
@@ -111,13 +113,11 @@ def score(doc: dict, results: Sequence[str]) -> dict:
     """One scored sample: flat, `score` first, then the metrics, then the facts."""
     if doc["person"] is None:
         return {FACTS: doc["leaf"]}
-    options = json.loads(doc["options"]) if doc["options"] else {}
-    scorer = scorers.get(SCORERS[doc["task"]])
-    scored = scorers.score_answer(scorer, results[0], doc["gold"], options)
-    who = {key: doc[key] for key in ("person", "split", "ratio", "task", "modality", "question_index")}
+    task = _benchmark(doc).task(doc["task"])
+    scored = scorers.score_answer(scorers.get(task.scorer), results[0], doc["gold"], _options(doc))
     return {
         **scored,
-        **who,
+        **{key: doc[key] for key in COORDINATES},
         "question": doc["question"],
         "gold": doc["gold"],
         "options": doc["options"],
@@ -131,7 +131,7 @@ def mean_by_person(items: Sequence[dict]) -> float:
     """Mean over questions; lmms-eval adds the standard error clustered by person to it."""
     if items:
         silent = sum(not item["answered"] for item in items)
-        unanswered.note(Leaf.parse(items[0]["leaf"]), silent, len(items))
+        unanswered.note(registry.leaf_of(items[0]["leaf"]), silent, len(items))
     return sum(item["score"] for item in items) / len(items) if items else float("nan")
 
 
@@ -154,11 +154,12 @@ def facts(items: Sequence[str]) -> Recorded:
 
     configuration, generation: of the task file that this package ships; lmms-eval records those that were used.
     """
-    settings = Settings.from_environment()
-    questions = leaf_questions(Leaf.parse(items[0]), settings)
-    configuration, generation = task_config.shipped(items[0])
+    leaf = registry.leaf_of(items[0])
+    benchmark = registry.benchmark(leaf.benchmark)
+    configuration, generation = task_config.shipped(leaf)
     known = {
-        **questions.facts(open_source(settings.data), settings),
+        **benchmark.questions(leaf).facts(),
+        "metrics": scorers.get(benchmark.task(leaf.task).scorer).describe(),
         "scoring": SCORING,
         "configuration": configuration,
         "generation": generation,
@@ -167,17 +168,25 @@ def facts(items: Sequence[str]) -> Recorded:
     return Recorded(json.dumps(known, ensure_ascii=False))
 
 
+def _benchmark(doc: dict) -> Benchmark:
+    return registry.benchmark(doc["benchmark"])
+
+
+def _options(doc: dict) -> dict[str, str | None]:
+    """letter -> text, {} if the question offers none."""
+    return json.loads(doc["options"]) if doc["options"] else {}
+
+
 def _question(doc: dict) -> Question:
-    options = json.loads(doc["options"]) if doc["options"] else {}
     return Question(
-        task=Task(doc["task"]),
+        task=doc["task"],
         modality=Modality(doc["modality"]),
         index=doc["question_index"],
         slot=doc["slot"],
         text=doc["question"],
         gold=doc["gold"],
         stored_gold=doc["gold"],
-        options=tuple(options.items()),
+        options=tuple(_options(doc).items()),
     )
 
 
@@ -185,15 +194,14 @@ def _shots(doc: dict) -> tuple[tuple, ...]:
     """(person, question) of each example in the prompt of a document."""
     if doc["shots"] == "[]":
         return ()
-    return _shown(Settings.from_environment().data, doc["shots"], Task(doc["task"]), Modality(doc["modality"]))
+    return _shown(_benchmark(doc).source(), doc["shots"], doc["task"], Modality(doc["modality"]))
 
 
 @functools.lru_cache(maxsize=256)
-def _shown(data: str, shots: str, task: Task, modality: Modality) -> tuple[tuple, ...]:
+def _shown(source: Source, shots: str, task: str, modality: Modality) -> tuple[tuple, ...]:
     """The examples of a leaf, which every document of it names."""
-    everyone = open_source(data).by_id(FULL_CONFIG)
     found = []
-    for person_id, slot in json.loads(shots):
-        person = everyone[person_id]
+    for config, person_id, slot in json.loads(shots):
+        person = source.by_id(config)[person_id]
         found.append((person, next(question for question in person.of(task, modality) if question.slot == slot)))
     return tuple(found)

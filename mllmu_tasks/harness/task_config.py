@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from mllmu_tasks.benchmarks import registry
+from mllmu_tasks.benchmarks.vocabulary import Leaf
 from mllmu_tasks.harness.answer_store import digest
-from mllmu_tasks.plugin import task_folder
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 GENERATION = "generation_kwargs"
@@ -30,10 +31,10 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def shipped(leaf: str) -> tuple[str, dict[str, Any]]:
+def shipped(leaf: Leaf) -> tuple[str, dict[str, Any]]:
     """(hash of the configuration, generation settings) of a leaf as its task file says; needs lmms-eval."""
     from lmms_eval.api.task import TaskConfig
     from lmms_eval.utils import load_yaml_config
 
-    config = TaskConfig(**load_yaml_config(str(task_folder() / f"{leaf}.yaml"))).to_dict()
+    config = TaskConfig(**load_yaml_config(str(registry.task_folder(leaf.benchmark) / f"{leaf.name}.yaml"))).to_dict()
     return config_hash(config), dict(config[GENERATION])

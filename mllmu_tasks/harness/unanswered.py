@@ -7,7 +7,9 @@ a failure into an empty answer, so the last thing that a run prints is how many 
 import atexit
 import sys
 
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Modality, Split, Task
+from mllmu_tasks.benchmarks import registry
+from mllmu_tasks.benchmarks.vocabulary import Leaf
+from mllmu_tasks.data.people import Modality
 
 _SEEN: dict[Leaf, tuple[int, int]] = {}
 _HONEST: list[str] = []
@@ -73,4 +75,4 @@ def _cause(seen: dict[Leaf, tuple[int, int]]) -> str:
 
 
 def _has_shots(leaf: Leaf) -> bool:
-    return leaf.task is not Task.GENERATION and leaf.split is not Split.REAL
+    return registry.benchmark(leaf.benchmark).shows_examples(leaf)

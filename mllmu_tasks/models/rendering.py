@@ -11,7 +11,6 @@ from typing import Any
 
 from PIL import Image
 
-from mllmu_tasks.benchmarks.mllmu.spec import Task
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.answer_store import ImageHashes
 from mllmu_tasks.models.chat_template import ChatTemplate
@@ -91,9 +90,8 @@ class Renderer:
 
 
 def _only_letter(doc: Any, text: str) -> bool:
-    """Our classification questions are scored by the first character, unless the model was made to think first."""
-    ours = _ours(doc) and doc.get("task") == Task.CLASSIFICATION
-    return ours and not text.rstrip().endswith(THINKING)
+    """Some of our answers are read by their first character, unless the model was made to think first."""
+    return _ours(doc) and doc.get("first_letter") and not text.rstrip().endswith(THINKING)
 
 
 def _ours(doc: Any) -> bool:

@@ -9,7 +9,7 @@ import typer
 from mllmu_tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from mllmu_tasks.data.validate import Report
+    from mllmu_tasks.benchmarks.mllmu.validate import Report
 
 app = typer.Typer(
     help="Look at a data set, check it, or make one: a mini benchmark, or of named people.", no_args_is_help=True
@@ -99,8 +99,8 @@ def _print_report(data: str) -> "Report":
 
     from mllmu_tasks.benchmarks.mllmu.settings import Settings
     from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
+    from mllmu_tasks.benchmarks.mllmu.validate import validate as look
     from mllmu_tasks.data.source import open_source
-    from mllmu_tasks.data.validate import validate as look
 
     source = open_source(data or Settings.from_environment().data)
     console = Console()

@@ -8,7 +8,7 @@ from places import GOLDEN as GOLDEN_FILES
 
 from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
-from mllmu_tasks.benchmarks.mllmu.spec import SCORERS, Leaf, Split
+from mllmu_tasks.benchmarks.mllmu.spec import VOCABULARY, Leaf, Split
 from mllmu_tasks.harness import task
 from mllmu_tasks.scorers.base import get, score_answer
 
@@ -48,6 +48,7 @@ def _pixels(image) -> str:
 
 @pytest.mark.parametrize("case", GOLDEN["scored"], ids=lambda case: f"{case['task']}-{case['raw'][:12]!r}")
 def test_answers_are_read_and_scored_as_officially(case):
-    scored = score_answer(get(SCORERS[case["task"]]), case["raw"], case["gold"], OPTIONS[case["options"]])
+    scorer = get(VOCABULARY.task(case["task"]).scorer)
+    scored = score_answer(scorer, case["raw"], case["gold"], OPTIONS[case["options"]])
     assert scored["prediction"] == (case["official_answer"] or "")
     assert {name: scored[name] for name in case["scores"]} == pytest.approx(case["scores"], abs=1e-12)

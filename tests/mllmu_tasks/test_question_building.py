@@ -14,10 +14,10 @@ from PIL import Image
 
 from mllmu_tasks.benchmarks.mllmu.questions import build_leaf
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import leaves
 from mllmu_tasks.data.source import open_source
 
-LEAVES = [Leaf(s, None if s is Split.REAL else 5, t, m) for s in Split for t in Task for m in Modality]
+LEAVES = list(leaves(5))
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@ import importlib
 import re
 
 import pytest
-import write_task_yamls
 
 from mllmu_tasks.benchmarks.mllmu.spec import METRICS, leaves
+from mllmu_tasks.benchmarks.registry import benchmark
+from mllmu_tasks.harness.task_files import task_files
 from mllmu_tasks.plugin import task_folder
 
-TEXTS = write_task_yamls.files()
+TEXTS = task_files(benchmark("mllmu"))
 
 
 def test_the_committed_files_are_what_the_vocabulary_gives():

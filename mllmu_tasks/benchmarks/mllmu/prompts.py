@@ -5,8 +5,10 @@ Source: `eval.py` of franciscoliu/MLLMU-Bench. Golden snapshots of both renderin
 
 from collections.abc import Sequence
 
-from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
-from mllmu_tasks.data.people import Question
+from mllmu_tasks.benchmarks.mllmu.spec import Task
+from mllmu_tasks.benchmarks.prompts import Prompts
+from mllmu_tasks.benchmarks.prompts import answer as chat_answer
+from mllmu_tasks.data.people import Modality, Question
 
 LETTER_INSTRUCTION = "Just give ONE letter representing the answer directly."
 CLOZE_INSTRUCTION = "Please **ONLY** provide the correct answer that should replace the [Blank]."
@@ -21,7 +23,7 @@ def official(question: Question, shots: Sequence[Question] = ()) -> str:
     image = question.modality is Modality.IMAGE
     text = _official_text(question)
     prefix = "".join(map(_official_shot, shots))
-    if question.task is Task.GENERATION:
+    if question.task == Task.GENERATION:
         # The official strings differ here: a trailing space with an image, and the question on the USER line
         # without one.
         return f"USER: <image>\n{text}\nASSISTANT: " if image else f"USER: {text}\nASSISTANT:"
@@ -29,7 +31,7 @@ def official(question: Question, shots: Sequence[Question] = ()) -> str:
 
 
 def _official_text(question: Question) -> str:
-    if question.task is Task.CLASSIFICATION:
+    if question.task == Task.CLASSIFICATION:
         options = "\n".join(f"{letter}: {text}" for letter, text in question.options)
         return f"{question.text}\n{options}\n{LETTER_INSTRUCTION}"
     return _open_text(question)
@@ -37,7 +39,7 @@ def _official_text(question: Question) -> str:
 
 def _official_shot(shot: Question) -> str:
     image = shot.modality is Modality.IMAGE
-    if shot.task is Task.CLASSIFICATION:
+    if shot.task == Task.CLASSIFICATION:
         options = dict(shot.options)
         lines = "".join(f"{letter}: {options.get(letter)}\n" for letter in "ABCD")
         head = "USER: <image>\n" if image else "USER:\n"
@@ -47,38 +49,17 @@ def _official_shot(shot: Question) -> str:
 
 
 def _open_text(question: Question) -> str:
-    if question.task is Task.CLOZE:
+    if question.task == Task.CLOZE:
         return question.text.replace("__", "[Blank]") + f"\n{CLOZE_INSTRUCTION}"
     return f"{question.text}\n{GENERATION_INSTRUCTION[question.modality]}"
 
 
 def chat_text(question: Question) -> str:
     """What the user says in the chat rendering: the official content without tags; lost options dropped."""
-    if question.task is Task.CLASSIFICATION:
+    if question.task == Task.CLASSIFICATION:
         options = "\n".join(f"{letter}: {text}" for letter, text in question.options if text is not None)
         return f"{question.text}\n{options}\n{LETTER_INSTRUCTION}"
     return _open_text(question)
 
 
-def chat_answer(question: Question) -> str:
-    """What the assistant says in a chat example."""
-    return question.gold or question.stored_gold
-
-
-def messages(question: Question, images: Sequence[object] = (), shots: Sequence[Question] = ()) -> list[dict]:
-    """Fresh chat messages: examples as user and assistant turns, then the question.
-
-    images: one per shot and one for the question on image questions, in that order; () on text questions.
-    Each is any object lmms-eval takes as an image url (a PIL image).
-    """
-    turns = [*shots, question]
-    if len(images) != (len(turns) if question.modality is Modality.IMAGE else 0):
-        raise ValueError(f"{len(images)} images for {len(turns)} {question.modality} turns")
-    conversation: list[dict] = []
-    for place, turn in enumerate(turns):
-        picture = [{"type": "image", "url": images[place]}] if images else []
-        conversation.append({"role": "user", "content": [*picture, {"type": "text", "text": chat_text(turn)}]})
-        if place < len(shots):
-            answer = {"type": "text", "text": chat_answer(turn)}
-            conversation.append({"role": "assistant", "content": [answer]})
-    return conversation
+PROMPTS = Prompts(say=chat_text, answer=chat_answer, raw=official)

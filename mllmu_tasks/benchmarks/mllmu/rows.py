@@ -11,8 +11,8 @@ from typing import Any
 
 from mllmu_tasks import strict_json
 from mllmu_tasks.benchmarks.mllmu.golds import unscorable
-from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
-from mllmu_tasks.data.people import Person, Question
+from mllmu_tasks.benchmarks.mllmu.spec import Task
+from mllmu_tasks.data.people import Modality, Person, Question
 from mllmu_tasks.errors import UserError, shown
 
 QUESTION_COLUMNS = ("Classification_Task", "Generation_Task", "Mask_Task")

@@ -4,34 +4,16 @@ _SHOT_QUESTIONS, _MAY_LOSE."""
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mllmu_tasks.benchmarks.mllmu.spec import Task
-from mllmu_tasks.data.missing import MAY_LOSE, VARIABLE
+from mllmu_tasks.data.missing import MAY_LOSE, may_lose
 from mllmu_tasks.errors import UserError, quoted
+from mllmu_tasks.user_folders import cache_folder, require_home
+
+__all__ = ["DEFAULT_DATA", "Settings", "cache_folder", "require_home"]
 
 DEFAULT_DATA = "MLLMMU/MLLMU-Bench"
 MOST_DIGITS = 18  # of a number in the environment
-
-
-def cache_folder() -> Path:
-    """Where this package keeps what it can rebuild: MLLMU_CACHE, default ~/.cache/mllmu.
-
-    Raises UserError where there is no home, as for a user number that the machine does not know.
-    """
-    named = os.environ.get("MLLMU_CACHE")
-    if named:
-        return Path(named)
-    try:
-        return Path.home() / ".cache" / "mllmu"
-    except RuntimeError as error:
-        raise UserError("this user has no home folder; set HOME, or MLLMU_CACHE to a folder of your own.") from error
-
-
-def require_home() -> None:
-    """Raise UserError where the libraries under an evaluation would put their caches into a folder called `~`."""
-    if os.path.expanduser("~") == "~" and not os.environ.get("HF_HOME"):
-        raise UserError("this user has no home folder, where data are cached; set HOME to a folder of your own.")
 
 
 @dataclass(frozen=True)
@@ -51,7 +33,7 @@ class Settings:
     shot_questions: int | None = None
     may_lose: float = MAY_LOSE
 
-    def shot_people(self, task: Task) -> int:
+    def shot_people(self, task: str) -> int:
         return {Task.CLASSIFICATION: self.shots[0], Task.CLOZE: self.shots[1], Task.GENERATION: 0}[task]
 
     @classmethod
@@ -63,7 +45,7 @@ class Settings:
             seed=_whole("MLLMU_SEED", environ.get("MLLMU_SEED", "").strip() or "0"),
             shots=_shots(environ.get("MLLMU_SHOTS", "").strip() or "1,2"),
             shot_questions=_whole("MLLMU_SHOT_QUESTIONS", questions) if questions else None,
-            may_lose=_share(VARIABLE, environ.get(VARIABLE, "").strip() or str(MAY_LOSE)),
+            may_lose=may_lose(environ),
         )
 
 
@@ -71,16 +53,6 @@ def _whole(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise UserError(f"{name}={quoted(text)} is not a whole number of 0 or more, with at most {MOST_DIGITS} digits.")
     return int(text)
-
-
-def _share(name: str, text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise UserError(f"{name}='{text}' is not a share between 0 and 1.")
-    return share
 
 
 def _shots(text: str) -> tuple[int, int]:

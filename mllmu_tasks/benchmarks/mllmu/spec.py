@@ -3,10 +3,13 @@
 Source: arXiv 2410.22108. The names of groups and leaves are public and stable.
 """
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from mllmu_tasks.benchmarks import vocabulary
+from mllmu_tasks.benchmarks.vocabulary import Role, SplitSpec, TaskSpec, Vocabulary
+from mllmu_tasks.data.people import Modality
+
+__all__ = ["Modality"]
 
 RATIOS = (5, 10, 15)
 DEFAULT_RATIO = 5
@@ -25,11 +28,6 @@ class Task(StrEnum):
     CLASSIFICATION = "classification"
     GENERATION = "generation"
     CLOZE = "cloze"
-
-
-class Modality(StrEnum):
-    IMAGE = "image"
-    TEXT = "text"
 
 
 FULL_CONFIG = "Full_Set"
@@ -63,76 +61,39 @@ METRICS = {
 }
 """Metrics of a task, the one that is the task's `score` first."""
 
-SCORERS = {Task.CLASSIFICATION: "choice", Task.CLOZE: "cloze", Task.GENERATION: "rouge"}
-"""The scorer of a task (`mllmu_tasks.scorers`)."""
 
-
-def group_name(split: Split | None, ratio: int | None) -> str:
-    """`mllmu`, `mllmu_10`, `mllmu_forget`, `mllmu_forget_10`, `mllmu_real`. A ratio of 5 % is not spelt."""
-    parts = ["mllmu"]
-    if split is not None:
-        parts.append(split)
-    if ratio is not None and ratio != DEFAULT_RATIO and split is not Split.REAL:
-        parts.append(str(ratio))
-    return "_".join(parts)
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One leaf task of lmms-eval: a split, its ratio (None on real), a task and a modality."""
-
-    split: Split
-    ratio: int | None
-    task: Task
-    modality: Modality
-
-    @property
-    def group(self) -> str:
-        return group_name(self.split, self.ratio)
-
-    @property
-    def name(self) -> str:
-        return f"{self.group}_{self.task}_{self.modality}"
-
-    @property
-    def config(self) -> str:
-        """The config whose rows are asked about."""
-        if self.split is Split.REAL:
-            return REAL_CONFIG
-        if self.split is Split.TEST:
-            return TEST_CONFIG
-        return forget_config(self.ratio) if self.split is Split.FORGET else retain_config(self.ratio)
-
-    @property
-    def wanted_low(self) -> bool:
-        """True where unlearning wants a low score (forget and test)."""
-        return self.split in (Split.FORGET, Split.TEST)
-
-    @classmethod
-    def parse(cls, name: str) -> "Leaf":
-        """The leaf of a task name. Raises ValueError for anything that is no leaf."""
-        match = _LEAF_NAME.fullmatch(name)
-        if not match:
-            raise ValueError(f"'{name}' is no MLLMU leaf task")
-        split = Split(match["split"])
-        ratio = None if split is Split.REAL else int(match["ratio"] or DEFAULT_RATIO)
-        leaf = cls(split, ratio, Task(match["task"]), Modality(match["modality"]))
-        if leaf.name != name:
-            raise ValueError(f"'{name}' is no MLLMU leaf task")
-        return leaf
-
-
-_LEAF_NAME = re.compile(
-    rf"mllmu_(?P<split>{'|'.join(Split)})(?:_(?P<ratio>{'|'.join(map(str, RATIOS))}))?"
-    rf"_(?P<task>{'|'.join(Task)})_(?P<modality>{'|'.join(Modality)})"
+VOCABULARY = Vocabulary(
+    name="mllmu",
+    title="MLLMU-Bench",
+    splits=(
+        SplitSpec(Split.FORGET, Role.FORGET, RATIOS),
+        SplitSpec(Split.TEST, Role.FORGET, RATIOS),
+        SplitSpec(Split.RETAIN, Role.RETAIN, RATIOS),
+        SplitSpec(Split.REAL, Role.RETAIN, examples=False),
+    ),
+    tasks=(
+        TaskSpec(Task.CLASSIFICATION, scorer="choice", examples=True, first_letter=True),
+        TaskSpec(Task.GENERATION, scorer="rouge"),
+        TaskSpec(Task.CLOZE, scorer="cloze", examples=True),
+    ),
+    default_ratio=DEFAULT_RATIO,
 )
+group_name, leaves = VOCABULARY.group_name, VOCABULARY.leaves
 
 
-def leaves(ratio: int | None = None) -> Iterator[Leaf]:
-    """Leaves of one ratio (with the real split), or of all ratios, in a stable order."""
-    for split in Split:
-        ratios = (None,) if split is Split.REAL else RATIOS if ratio is None else (ratio,)
-        for split_ratio in ratios:
-            for task in Task:
-                for modality in Modality:
-                    yield Leaf(split, split_ratio, task, modality)
+class Leaf(vocabulary.Leaf):
+    """A leaf of any benchmark; `parse` knows those of MLLMU-Bench."""
+
+    @staticmethod
+    def parse(name: str) -> vocabulary.Leaf:
+        """The leaf of a task name. Raises ValueError for anything that is no leaf."""
+        return VOCABULARY.parse(name)
+
+
+def config_of(leaf: vocabulary.Leaf) -> str:
+    """The config whose rows are asked about."""
+    if leaf.split == Split.REAL:
+        return REAL_CONFIG
+    if leaf.split == Split.TEST:
+        return TEST_CONFIG
+    return forget_config(leaf.ratio) if leaf.split == Split.FORGET else retain_config(leaf.ratio)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, Leaf, Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, Leaf, Modality, Split, Task, config_of
 from mllmu_tasks.data.people import Person
 from mllmu_tasks.data.source import Source, open_source
 from mllmu_tasks.errors import UserError
@@ -125,7 +125,7 @@ def _records(found: Evaluations, leaves: Sequence[Leaf], source: Source) -> dict
     for leaf in leaves:
         row = next(row for row in found.rows if row.of(leaf))
         said = row.side.facts[leaf.name]
-        configs = {leaf.config, *([FULL_CONFIG] if said.get("shot_people") else [])}
+        configs = {config_of(leaf), *([FULL_CONFIG] if said.get("shot_people") else [])}
         if source.hash(configs) != said.get("data_hash"):
             raise UserError(
                 f"--data {source.name} is not what {row.name} was asked about: {leaf.name} was evaluated on "

@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from mllmu_tasks.benchmarks.mllmu.spec import DEFAULT_RATIO, Leaf, Modality, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import DEFAULT_RATIO, VOCABULARY, Leaf, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.results.gate.pinned import verify
 from mllmu_tasks.results.gate.sides import Problem, Side, grouped, incomparable, side_of
@@ -86,7 +86,7 @@ class Evaluations:
         return tuple(row for row in self.rows if row.role is Role.METHOD)
 
     def leaf(self, split: Split, task: Task, modality: Modality) -> Leaf:
-        return Leaf(split, None if split is Split.REAL else self.ratio, task, modality)
+        return VOCABULARY.leaf(split, self.ratio, task, modality)
 
     def has(self, split: Split) -> bool:
         leaves = [self.leaf(split, task, modality) for task in Task for modality in Modality]

@@ -10,8 +10,8 @@ from mllmu_tasks.benchmarks.mini import write
 from mllmu_tasks.benchmarks.mllmu.questions import build_leaf
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf
+from mllmu_tasks.benchmarks.mllmu.validate import validate
 from mllmu_tasks.data.missing import MAY_LOSE, refuse_losses
-from mllmu_tasks.data.validate import validate
 from mllmu_tasks.errors import UserError
 
 
@@ -20,7 +20,7 @@ def build(source, name, **settings):
 
 
 def facts(source, name, **settings):
-    return build(source, name, **settings).facts(source, Settings())
+    return build(source, name, **settings).facts()
 
 
 def ids(folder, config):

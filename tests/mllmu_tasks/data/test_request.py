@@ -12,9 +12,9 @@ from data_sets import change, copy_mini, retype
 from mllmu_tasks.benchmarks.mllmu.questions import build_leaf
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf, leaves
+from mllmu_tasks.benchmarks.mllmu.validate import validate
 from mllmu_tasks.data import request
 from mllmu_tasks.data.source import open_source
-from mllmu_tasks.data.validate import validate
 from mllmu_tasks.errors import UserError
 
 NAMED = ("009", "032")

@@ -12,8 +12,8 @@ import pytest
 from data_sets import change, copy_mini, retype
 from PIL import Image
 
-from mllmu_tasks.data.source import Source, open_source
-from mllmu_tasks.data.validate import validate
+from mllmu_tasks.benchmarks.mllmu.validate import validate
+from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import UserError
 
 
@@ -32,9 +32,12 @@ def test_all_data_together_have_a_name_that_any_config_changes(data, fresh, tmp_
     assert fresh(tmp_path / "other").whole("Full_Set") != whole
 
 
-def test_a_hub_snapshot_is_known_by_its_commit(tmp_path):
+def test_a_hub_snapshot_is_known_by_its_commit(tmp_path, monkeypatch):
     file = tmp_path / "snapshots" / "abc123" / "Full_Set" / "0.parquet"
-    assert Source("o/n", lambda config: [file], versioned=True).whole("Full_Set") == "o/n@abc123"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(file.parents[1]))
+    assert open_source("o/n").whole("Full_Set") == "o/n@abc123"
 
 
 def test_one_object_a_process_and_configs_are_read_once(data, fresh, monkeypatch):

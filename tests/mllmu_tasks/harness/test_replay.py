@@ -60,7 +60,7 @@ def test_a_logged_run_by_leaf_person_and_question(tmp_path):
 
 
 def test_what_is_not_in_the_log_is_named(tmp_path, capsys):
-    write_samples(tmp_path, f"mllmu_{TASK}", [("001", 1, "one")])
+    write_samples(tmp_path, "mllmu_real_cloze_text", [("001", 1, "one")])
     model = MllmuReplay(answers=f"file:'{tmp_path}'")
     line = refusal(capsys, lambda: ask(model, DOCS))
     assert f"{TASK}, person 000, question 0: no logged answer" in line

@@ -42,6 +42,6 @@ def test_another_task_is_another(other):
 
 
 def test_every_leaf_has_its_own_configuration_and_the_same_settings():
-    found = [shipped(leaf.name) for leaf in leaves(15)]
+    found = [shipped(leaf) for leaf in leaves(15)]
     assert len({configuration for configuration, _ in found}) == len(found)
     assert all(generation["max_new_tokens"] == 50 for _, generation in found)

@@ -7,8 +7,8 @@ import pytest
 from mllmu_tasks.benchmarks.mini import checkpoint, data_folder, people, write
 from mllmu_tasks.benchmarks.mini.layout import write_format
 from mllmu_tasks.benchmarks.mllmu.spec import CONFIGS, RATIOS, Modality, Task, forget_config, retain_config
+from mllmu_tasks.benchmarks.mllmu.validate import validate
 from mllmu_tasks.data.source import Source, open_source
-from mllmu_tasks.data.validate import validate
 from mllmu_tasks.errors import UserError
 
 MINI = open_source("mini")

@@ -59,7 +59,7 @@ def test_golds_that_are_no_bare_letter_are_counted(data, fresh):
     source = fresh(data)
     for modality, count in (("text", 3), ("image", 0)):
         questions = build(f"mllmu_real_classification_{modality}", source)
-        assert questions.facts(source, Settings())["gold_letters_read"] == count
+        assert questions.facts()["gold_letters_read"] == count
         assert len(questions.rows) == 60
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_scored_is_left_out_counted_and_named(data, fresh):
     change(data, "Retain_Set", spoil)
     source = fresh(data)
     questions = build("mllmu_real_cloze_image", source, may_lose=0.2)
-    facts = questions.facts(source, Settings())
+    facts = questions.facts()
     assert (facts["questions"], facts["lost"], facts["unscorable"]) == (12 * 2 - 1 - 2, 3, 0)
     assert facts["left_out"] == {"unreadable image": 2, "the gold answer is empty": 1}
     assert facts["left_out_named"][0] == "C001[0]: the gold answer is empty"
@@ -118,7 +118,7 @@ def test_an_example_whose_image_is_unreadable_is_left_out_and_counted(data, fres
     questions = build("mllmu_forget_15_cloze_image", source, may_lose=1)
     assert questions.shots == shown[1:]
     assert shown[0] in {row["person"] for row in questions.rows}
-    facts = questions.facts(source, Settings())
+    facts = questions.facts()
     assert facts["left_out"] == {"not shown as example, unreadable image": 2, "shown as example": 2}
     assert facts["left_out_named"][0].startswith(f"{shown[0]}[0]: not shown as example, unreadable image")
     assert build("mllmu_forget_15_cloze_text", source).shots == shown

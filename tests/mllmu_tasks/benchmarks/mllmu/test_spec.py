@@ -14,7 +14,7 @@ def test_names_and_coordinates_are_each_others_inverse():
 
 @pytest.mark.parametrize("name", ["mllmu_forget_5_cloze_image", "mllmu_real_10_cloze_text", "mllmu_forget", "mmmu_val"])
 def test_other_names_are_no_leaves(name):
-    with pytest.raises(ValueError, match="no MLLMU leaf"):
+    with pytest.raises(ValueError, match="no leaf task of MLLMU-Bench"):
         Leaf.parse(name)
 
 

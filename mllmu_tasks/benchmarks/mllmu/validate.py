@@ -13,15 +13,15 @@ from mllmu_tasks.benchmarks.mllmu.spec import (
     REAL_CONFIG,
     TEST_CONFIG,
     TRAIN_CONFIG,
-    Modality,
     Task,
+    config_of,
     forget_config,
     leaves,
     retain_config,
 )
 from mllmu_tasks.benchmarks.mllmu.splits import check_known, undivided
 from mllmu_tasks.benchmarks.mllmu.training_rows import check_pairs
-from mllmu_tasks.data.people import Defect, Person, TrainingRow
+from mllmu_tasks.data.people import Defect, Modality, Person, TrainingRow
 from mllmu_tasks.data.request import CONFIGS as REQUEST_CONFIGS
 from mllmu_tasks.data.request import is_request
 from mllmu_tasks.data.source import Source
@@ -127,7 +127,7 @@ def _leaves(source: Source, people: Mapping[str, tuple[Person, ...]], bound: flo
     settings = Settings(data=source.name, shots=(0, 0), may_lose=bound)
     for leaf in leaves():
         beside = [] if leaf.ratio is None else [FULL_CONFIG, forget_config(leaf.ratio)]
-        if all(config in people for config in (leaf.config, *beside)):
+        if all(config in people for config in (config_of(leaf), *beside)):
             try:
                 build_leaf(source, leaf, settings)
             except UserError as error:
