@@ -14,8 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.models.families import family_of
 
-PROJECTORS = ("multi_modal_projector", "connector", "merger", "aligner")
 TARGETS = ("language", "projector", "vision", "official")
 
 
@@ -73,7 +73,8 @@ def of_part(model: PreTrainedModel, part: str) -> list[str]:
 def _hits(model: PreTrainedModel, linear: list[str], target: str) -> set[str]:
     decoder = _path(model, model.get_decoder())
     language = {n for n in linear if re.match(rf"{re.escape(decoder)}\.layers\.\d+\.", n)}
-    projector = {n for n in linear if any(part in PROJECTORS for part in n.split("."))} - language
+    projectors = family_of(model.config.model_type).projectors
+    projector = {n for n in linear if any(part in projectors for part in n.split("."))} - language
     if target == "language":
         return language
     if target == "projector":

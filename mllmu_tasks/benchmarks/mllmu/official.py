@@ -5,7 +5,7 @@ from dataclasses import replace
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Modality, Task
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.rendering import Prompt
+from mllmu_tasks.models.prompt import Prompt
 
 IDEFICS2_SHOTS = (1, 1)
 IDEFICS2_LETTER_TOKENS = 5
