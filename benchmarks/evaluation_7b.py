@@ -21,11 +21,12 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from mllmu_tasks.benchmarks.mini import tiny, write
 from mllmu_tasks.harness.answer_store import request_keys
+from mllmu_tasks.harness.rendering import Renderer
 from mllmu_tasks.models.base_model import Base
 from mllmu_tasks.models.engine.engine import Engine
 from mllmu_tasks.models.engine.scheduling import answers, budget_for
-from mllmu_tasks.models.features import GIB, FeatureCache
-from mllmu_tasks.models.rendering import Renderer
+from mllmu_tasks.models.engine.vision import ShownCache
+from mllmu_tasks.models.features import GIB
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bf16 matrix operations a second
 WORDS = ["USER: ASSISTANT: Where does the person in the image live? In Oslo, Quito, Lima or Accra."]
@@ -96,7 +97,7 @@ def main() -> None:
     requests, documents = requests_of(options.ratio)
     loop_seconds = extrapolated(PlainLoop(model, processor, device), requests, documents, options.sample)
     base = Base(model, processor, "random", {})
-    engine = Engine(model, base, device, FeatureCache(8 * GIB))
+    engine = Engine(model, base, device, ShownCache(8 * GIB))
     began = time.perf_counter()
     asked = read(engine, processor, requests, documents)
     reading = time.perf_counter() - began

@@ -14,8 +14,9 @@ from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf, leaves
 from mllmu_tasks.harness import task
+from mllmu_tasks.harness.rendering import Renderer
+from mllmu_tasks.models.encode import encode
 from mllmu_tasks.models.engine.generation import cut
-from mllmu_tasks.models.rendering import Renderer, encode
 
 SETTINGS = {"until": ["ASSISTANT:"], "max_new_tokens": 50, "do_sample": False, "temperature": 0}
 

@@ -4,8 +4,8 @@ import torch
 from asking import SPLIT, TASK, requests, to_messages
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from mllmu_tasks.harness.rendering import Renderer
 from mllmu_tasks.models.engine.generation import cut
-from mllmu_tasks.models.rendering import Renderer
 
 
 def answers(folder, docs, settings=None, messages=to_messages) -> tuple[list[list[int]], list[str]]:

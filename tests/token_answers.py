@@ -1,9 +1,12 @@
 """Models that answer with their token ids, with and without all that the engine reuses."""
 
+from dataclasses import replace
+
 from asking import ask, to_messages
 
 from mllmu_tasks.harness.hf import MllmuHf
-from mllmu_tasks.models.engine import prefix as prefixes
+from mllmu_tasks.models.engine import engine
+from mllmu_tasks.models.families import family_of
 
 SHARING = ["llava_next", "llava_onevision", "internvl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics2", "idefics3"]
 
@@ -18,6 +21,6 @@ def made(folder, batch_size=4, **arguments):
 def plain(folder, docs, monkeypatch, settings=None, messages=to_messages, **arguments):
     """One by one and without reuse: the answers, and the engine's counts."""
     with monkeypatch.context() as patch:
-        patch.setattr(prefixes, "ARCHITECTURES", ())
+        patch.setattr(engine, "family_of", lambda name: replace(family_of(name), shares=False))
         model = made(folder, batch_size=1, feature_cache=0, **arguments)
         return ask(model, docs, settings, messages), model.engine.counts

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,15 @@ from mllmu_tasks.errors import UserError
 SAMPLES = 16
 LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 SAMPLE_BYTES = 64
+
+
+def digest(parts: Iterable[str | bytes]) -> str:
+    """sha256 hex of the parts, each with its length."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        sha.update(len(data).to_bytes(8, "little") + data)
+    return sha.hexdigest()
 
 
 def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
@@ -44,10 +53,7 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
                 parts.update(_tensors(content))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"'{file}' is no complete safetensors file ({error}); fetch it again.") from error
-    digest = hashlib.sha256()
-    for name in sorted(parts):
-        digest.update(parts[name])
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(b"".join(parts[name] for name in sorted(parts))).hexdigest()[:32]
 
 
 def _tensors(content: BinaryIO) -> dict[str, bytes]:

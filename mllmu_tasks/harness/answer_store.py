@@ -5,7 +5,6 @@ there must not cost the hours before.
 """
 
 import functools
-import hashlib
 import json
 import os
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from mllmu_tasks.artifacts.identity import digest
 from mllmu_tasks.errors import UserError
 
 REMEMBERED = 64
@@ -169,12 +169,3 @@ def request_keys(contents: Iterable[tuple[str, Sequence[str], Mapping[str, Any]]
             key = f"{key}-{seen[key]}"
         keys.append(key)
     return keys
-
-
-def digest(parts: Iterable[str | bytes]) -> str:
-    """sha256 hex of the parts, each with its length."""
-    sha = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        sha.update(len(data).to_bytes(8, "little") + data)
-    return sha.hexdigest()

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mllmu_tasks.errors import LONGEST_VALUE, UserError, did_you_mean, one_line, quoted
+from mllmu_tasks.harness.rendering import STYLES
 from mllmu_tasks.models.engine.scheduling import AUTO
 from mllmu_tasks.models.features import GIB
 from mllmu_tasks.models.loading import DTYPES
-from mllmu_tasks.models.rendering import STYLES
 
 ARGUMENTS = (
     *("pretrained", "processor", "peft", "base", "revision", "dtype", "device", "device_map", "attn_implementation"),

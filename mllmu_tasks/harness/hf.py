@@ -22,14 +22,16 @@ from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.answer_store import PROCESS, code, digest, open_journal, request_keys
 from mllmu_tasks.harness.arguments import check_arguments, gib, truth
+from mllmu_tasks.harness.rendering import Renderer
 from mllmu_tasks.harness.response_cache import identify
 from mllmu_tasks.harness.unanswered import failures_end_the_run
 from mllmu_tasks.models.base_model import open_base
+from mllmu_tasks.models.chat_template import require_template
 from mllmu_tasks.models.engine.engine import Engine
 from mllmu_tasks.models.engine.scheduling import AUTO, answers, budget_for
 from mllmu_tasks.models.loading import manners
 from mllmu_tasks.models.memory import peak_memory
-from mllmu_tasks.models.rendering import Prompt, Renderer
+from mllmu_tasks.models.prompt import Prompt
 from mllmu_tasks.user_folders import cache_folder, require_home
 
 
@@ -90,8 +92,8 @@ class MllmuHf(lmms):
                 attn_implementation=attn_implementation,
             )
             self.processor, self._model = self.base.processor, self.base.model
-            if prompt_style == "chat" and not self.processor.chat_template:
-                raise UserError(f"{processor or pretrained} has no chat template; use prompt_style=official.")
+            if prompt_style == "chat":
+                require_template(self.processor)
             if device_map:
                 self.device = self._model.get_input_embeddings().weight.device
             features = self.base.features_for(self.adapter, gib("feature_cache", feature_cache))
@@ -180,7 +182,7 @@ class MllmuHf(lmms):
             if self.prompt_style == "official":
                 official = registry.official_settings(prompt.leaf, self._model.config.model_type)
                 prompt = replace(prompt, settings={**prompt.settings, **official})
-            settings = {**prompt.settings, "until": prompt.reading.until, "letter": prompt.reading.letter}
+            settings = {**prompt.settings, "until": prompt.reading.until, "letter": prompt.reading.short}
             prompts.append(prompt)
             contents.append((prompt.text, prompt.images, settings))
             lengths.append(self.engine.preparer.length(prompt, images))

@@ -10,8 +10,8 @@ from mllmu_tasks import streams
 from mllmu_tasks.benchmarks import registry
 from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.harness import answerer
+from mllmu_tasks.harness.rendering import describe
 from mllmu_tasks.harness.response_cache import identify
-from mllmu_tasks.models.rendering import describe
 from mllmu_tasks.strict_json import read_lines
 from mllmu_tasks.user_folders import require_home
 

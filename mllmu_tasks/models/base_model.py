@@ -11,7 +11,7 @@ from mllmu_tasks.artifacts.identity import weights_fingerprint
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.engine.generation import take_sampling_defaults
 from mllmu_tasks.models.engine.preparing import Learnt
-from mllmu_tasks.models.features import FeatureCache
+from mllmu_tasks.models.engine.vision import ShownCache
 from mllmu_tasks.models.loading import load_model, load_processor
 
 _SHARED: ContextVar[dict[tuple, "Base"] | None] = ContextVar("shared base models", default=None)
@@ -29,20 +29,20 @@ class Base:
     weights: str
     sampling_defaults: dict[str, Any]
     learnt: Learnt = field(default_factory=Learnt)
-    features: dict[str, FeatureCache] = field(default_factory=dict)
+    features: dict[str, ShownCache] = field(default_factory=dict)
     readings: dict[Any, list] = field(default_factory=dict)
 
-    def features_for(self, adapter: AdapterFolder | None, limit: int) -> FeatureCache:
+    def features_for(self, adapter: AdapterFolder | None, limit: int) -> ShownCache:
         """limit: bytes, of a cache that is made now."""
         changes = adapter is not None and touches_vision(self.model, adapter)
-        return self.features.setdefault(adapter.content_hash if changes else "", FeatureCache(limit))
+        return self.features.setdefault(adapter.content_hash if changes else "", ShownCache(limit))
 
     def take_out(self, wrapped: Any, adapter: AdapterFolder) -> None:
         """Remove an attached adapter, and the image features that it changed.
 
         Raises UserError if the model is not what it was then.
         """
-        self.features.pop(adapter.content_hash, FeatureCache(0)).kept.clear()  # the model still knows the last one
+        self.features.pop(adapter.content_hash, ShownCache(0)).kept.clear()  # the model still knows the last one
         if wrapped is self.model:
             return
         rest = wrapped.unload()

@@ -21,9 +21,10 @@ HOLE = "\x1f question \x1f"
 
 
 class ChatTemplate:
-    """processor: with a chat template."""
+    """Of a processor. Raises UserError if it has none."""
 
     def __init__(self, processor: Any) -> None:
+        require_template(processor)
         self.processor = processor
         self._forms: dict[str, tuple[str, str] | None] = {}
         self._shown = ShownParts(processor)
@@ -47,17 +48,35 @@ class ChatTemplate:
         filled = self._forms[form]
         return self._whole(messages, where) if filled is None else filled[0] + text + filled[1]
 
+    def answered(self, messages: Sequence[dict], where: str) -> str:
+        """The conversation whose last turn is an answer. Raises UserError for turns that the template does not take."""
+        return self._rendered(messages, where, add_generation_prompt=False)
+
     def _whole(self, messages: Sequence[dict], where: str) -> str:
+        rendered = self._rendered(messages, where, add_generation_prompt=True)
+        require_shown(messages[-1]["content"][-1].get("text") or "", rendered, where)
+        return rendered
+
+    def _rendered(self, messages: Sequence[dict], where: str, *, add_generation_prompt: bool) -> str:
         try:
-            rendered = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            return self.processor.apply_chat_template(
+                messages, add_generation_prompt=add_generation_prompt, tokenize=False
+            )
         except (TemplateError, TypeError, LookupError, ValueError, ArithmeticError, RecursionError) as error:
             roles = ", ".join(message["role"] for message in messages)
             reason = " ".join(str(error).split())[:160]
             raise UserError(
                 f"{where}: the model's chat template does not take these turns ({roles}): {reason}"
             ) from error
-        require_shown(messages[-1]["content"][-1].get("text") or "", rendered, where)
-        return rendered
+
+
+def require_template(processor: Any) -> None:
+    """Raise UserError if the processor has no chat template."""
+    if not processor.chat_template:
+        raise UserError(
+            "the processor has no chat template; add a chat_template.jinja to the model folder, or use "
+            "prompt_style=official (in training --protocol official)."
+        )
 
 
 def require_shown(question: str, rendered: str, where: str) -> None:

@@ -5,12 +5,19 @@ features would be dropped or go to the next image, and a person would get anothe
 the sums of a whole batch, and only in its own forward.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby
+from typing import Any
 
 import torch
+from torch import nn
+from transformers import PreTrainedModel
 
 from mllmu_tasks.errors import UserError
+
+RUNS = "image_runs"
+"""Of a batch, and of a forward's arguments: the lengths of its runs of image tokens, row after row."""
 
 
 def runs(ids: Iterable[torch.Tensor], mark: int) -> list[int]:
@@ -44,3 +51,34 @@ def _sizes(counts: Sequence[int]) -> str:
     """At most two of the sizes."""
     found = list(dict.fromkeys(counts))
     return f"{' or '.join(map(str, found[:2])) or 'no'}{' or more' if len(found) > 2 else ''}"
+
+
+def watch(model: PreTrainedModel) -> None:
+    """From now on forwards of the model take `image_runs`, and raise UserError where features do not fit these.
+
+    Of a family whose images become tokens. Nothing waits for the device.
+    """
+    watched = _Watch(model.model)
+
+    def take(module: nn.Module, args: tuple, inputs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        watched.runs = inputs.pop(RUNS, None)
+        return args, inputs
+
+    model.register_forward_pre_hook(take, with_kwargs=True)
+
+
+class _Watch:
+    """Looks at what the model's `get_image_features` makes. runs: of the forward that goes on."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        self.runs: Sequence[int] | None = None
+        original = inner.get_image_features
+
+        @functools.wraps(original)
+        def features(*args: Any, **kwargs: Any) -> Any:
+            output = original(*args, **kwargs)
+            if self.runs is not None:
+                require_match(self.runs, lengths(output.pooler_output))
+            return output
+
+        inner.get_image_features = features

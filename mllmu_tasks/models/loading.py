@@ -23,7 +23,7 @@ def load_processor(pretrained: str, revision: str | None, trust_remote_code: boo
     """
     for name in (pretrained, other or pretrained):
         refuse_missing(name)
-    _refuse_adapter(pretrained)
+    refuse_adapter(pretrained)
     where, revision = (other, None) if other else (pretrained, revision)
     said = f"processor={other}" if other else f"pretrained={pretrained}"
     return open_processor(
@@ -129,13 +129,17 @@ def require_model_files(pretrained: str, revision: str | None = None, *, linked:
     read_adapter(folder)  # the same guards as for peft=
 
 
-def _refuse_adapter(pretrained: str) -> None:
-    folder = Path(pretrained)
+def refuse_adapter(name: str) -> None:
+    """Raise UserError for a folder that is an adapter, or holds no model at all. A hub id passes."""
+    folder = Path(name)
     if not folder.is_dir() or (folder / "config.json").is_file():
         return
     if (folder / CONFIG).is_file() or (folder / RECORD).is_file():
-        raise UserError(f"'{pretrained}' is an adapter: pass it as peft={pretrained}, and its base as pretrained=.")
-    raise UserError(f"pretrained={pretrained} holds no config.json; it is no model folder.")
+        raise UserError(
+            f"'{name}' is an adapter, no model; merge the adapter first (mllmu export {name} --out MERGED), or, to "
+            f"evaluate it, pass it as peft={name}, and its base as pretrained=."
+        )
+    raise UserError(f"'{name}' holds no config.json; it is no model folder.")
 
 
 def first_line(error: Exception) -> str:

@@ -14,8 +14,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.models.families import family_of
+from mllmu_tasks.models.loading import refuse_adapter
 
-PROJECTORS = ("multi_modal_projector", "connector", "merger", "aligner")
 TARGETS = ("language", "projector", "vision", "official")
 
 
@@ -41,11 +42,11 @@ class Lora:
 
 def refuse_adapter_folder(name_or_path: str) -> None:
     """Raise UserError if the base model is an adapter or has one beside it: LoRA on LoRA would lose the first one."""
-    folder = Path(name_or_path)
-    if (folder / "adapter_config.json").is_file():
-        what = "has an adapter beside its weights" if (folder / "config.json").is_file() else "is an adapter, no model"
+    refuse_adapter(name_or_path)
+    if (Path(name_or_path) / "adapter_config.json").is_file():
         raise UserError(
-            f"'{name_or_path}' {what}; merge the adapter first and train the result: mllmu export ADAPTER --out MERGED."
+            f"'{name_or_path}' has an adapter beside its weights; merge the adapter first and train the result: "
+            "mllmu export ADAPTER --out MERGED."
         )
 
 
@@ -73,7 +74,8 @@ def of_part(model: PreTrainedModel, part: str) -> list[str]:
 def _hits(model: PreTrainedModel, linear: list[str], target: str) -> set[str]:
     decoder = _path(model, model.get_decoder())
     language = {n for n in linear if re.match(rf"{re.escape(decoder)}\.layers\.\d+\.", n)}
-    projector = {n for n in linear if any(part in PROJECTORS for part in n.split("."))} - language
+    projectors = family_of(model.config.model_type).projectors
+    projector = {n for n in linear if any(part in projectors for part in n.split("."))} - language
     if target == "language":
         return language
     if target == "projector":

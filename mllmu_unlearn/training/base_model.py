@@ -14,8 +14,10 @@ from transformers import (
 )
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.families import family_of
+from mllmu_tasks.models.image_tokens import watch
 from mllmu_tasks.models.loading import open_model, open_processor
-from mllmu_unlearn.training import adapter_sites, image_counts, mllama, quantized
+from mllmu_unlearn.training import adapter_sites, quantized
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
@@ -37,7 +39,12 @@ def load_model(config: "UnlearnConfig | FinetuneConfig", name: str | None = None
         model = quantized.prepared(model)
     if Path(name).is_dir():
         model.config.name_or_path = str(Path(name).resolve())
-    return mllama.mix_rows(image_counts.watch(model))
+    family = family_of(model.config.model_type)
+    if family.image_token(model.config) is not None:
+        watch(model)
+    if family.takes_mixed_rows:
+        family.takes_mixed_rows(model)
+    return model
 
 
 def load_processor(config: "UnlearnConfig | FinetuneConfig") -> ProcessorMixin:
@@ -82,12 +89,6 @@ def train_only(model: PreTrainedModel, names: Collection[str]) -> PreTrainedMode
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
     return model
-
-
-def padding_id(processor: ProcessorMixin) -> int:
-    """The padding token, or the end token where a tokenizer has none (padding is masked either way)."""
-    tokenizer = processor.tokenizer
-    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 
 def _revision(config: "UnlearnConfig | FinetuneConfig", name: str) -> str:

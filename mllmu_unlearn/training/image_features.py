@@ -14,23 +14,23 @@ from accelerate.utils import parse_flag_from_env
 from peft import PeftModel
 from torch import nn
 
-from mllmu_tasks.models.image_tokens import lengths, require_match, runs
+from mllmu_tasks.models.families import family_of
+from mllmu_tasks.models.features import GIB, FeatureCache, Features
+from mllmu_tasks.models.image_tokens import RUNS, lengths, require_match, runs
 from mllmu_unlearn.training.hidden_states import Hidden
-from mllmu_unlearn.training.image_counts import RUNS
 from mllmu_unlearn.training.samples import Rows
-
-FAMILY = ("llava", "llava_next")
-"""Model types whose features are rows of a list, put in the order of the image tokens and nowhere else."""
-PARTS = ("vision_tower", "multi_modal_projector")
 
 
 def why_plain(model: nn.Module, hidden_layers: Sequence[str] = ()) -> str | None:
     """Why the features must be computed in every forward, or None. model: wrapped by its adapter, or bare."""
     bare = _bare(model)
-    if bare.config.model_type not in FAMILY:
+    family = family_of(bare.config.model_type)
+    if not family.embeds:
         return f"{bare.config.model_type} is not of the LLaVA family"
     inner = bare.model
-    named = {name: getattr(inner, name) for name in PARTS} | {"embeddings": inner.get_input_embeddings()}
+    seeing = {"vision_tower": bare.get_encoder(modality="image")}
+    seeing |= {name: getattr(inner, name) for name in family.projectors}
+    named = seeing | {"embeddings": inner.get_input_embeddings()}
     for name, part in named.items():
         if any(parameter.requires_grad for parameter in part.parameters()):
             return f"the {name} is trained"
@@ -39,7 +39,7 @@ def why_plain(model: nn.Module, hidden_layers: Sequence[str] = ()) -> str | None
     if getattr(bare.config.vision_config, "attention_dropout", 0):
         return "the vision_tower has dropout"
     watched = set(Hidden(model, hidden_layers).modules.values())
-    if watched & {module for name in PARTS for module in named[name].modules()}:
+    if watched & {module for part in seeing.values() for module in part.modules()}:
         return "the loss looks into it"
     return None
 
@@ -52,7 +52,7 @@ def make(
     if any(map(parse_flag_from_env, ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"))):
         why = why or "the model is spread over processes"
     if show:
-        once = f"computed once for each image, up to {limit / 2**30:.1f} GiB are kept"
+        once = f"computed once for each image, up to {limit / GIB:.1f} GiB are kept"
         print(f"mllmu: image features are {f'computed in every forward: {why}' if why else once}")
     return None if why else ImageFeatures(model, limit, right_padded=right_padded)
 
@@ -70,8 +70,7 @@ class ImageFeatures:
         self.inner = _bare(model).model
         self.image_token = _bare(model).config.image_token_id
         self.right_padded = right_padded
-        self.room = limit
-        self.kept: dict[int, torch.Tensor] = {}
+        self.cache = FeatureCache(limit)
         self.encoded = 0
         self.reused = 0
 
@@ -105,21 +104,18 @@ class ImageFeatures:
 
     def _of(self, images: Sequence[int], pixels: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         """The features of each image, (tokens, H). images: their numbers, aligned with the rows of `pixels`."""
-        fresh = {image: place for place, image in enumerate(images) if image not in self.kept}
-        made: dict[int, torch.Tensor] = {}
-        if fresh:
+
+        def encode(places: Sequence[int]) -> list[Features]:
             # Slices, not an index: a list of places would have to be copied to the device first.
-            part = {name: torch.cat([t[p : p + 1] for p in fresh.values()]) for name, t in pixels.items()}
+            part = {name: torch.cat([t[p : p + 1] for p in places]) for name, t in pixels.items()}
             with torch.no_grad():
-                found = self.inner.get_image_features(**part, return_dict=True).pooler_output
-            made = dict(zip(fresh, found, strict=True))
-        self.encoded += len(fresh)
-        self.reused += len(images) - len(fresh)
-        for image, feature in made.items():
-            if feature.nbytes <= self.room:
-                self.room -= feature.nbytes
-                self.kept[image] = feature.clone()  # a slice would keep the whole batch's memory
-        return [self.kept.get(image, made.get(image)) for image in images]
+                made = self.inner.get_image_features(**part, return_dict=True).pooler_output
+            return [(features,) for features in made]
+
+        found, encoded = self.cache.take(images, encode)
+        self.encoded += encoded
+        self.reused += len(images) - encoded
+        return [features for (features,) in found]
 
 
 def _bare(model: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ scored. What stands at an unscored position is 0 and has no gradient. Half preci
 import torch
 import torch.nn.functional as F
 
-IGNORED = -100
+from mllmu_tasks.models.encode import IGNORED
 
 
 def _wide(logits: torch.Tensor) -> torch.Tensor:

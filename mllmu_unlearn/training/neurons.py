@@ -18,6 +18,7 @@ from peft import IA3Config, PeftModel, get_peft_model
 from torch import nn
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.models.families import family_of
 from mllmu_unlearn.training import adapter_sites
 from mllmu_unlearn.training.losses import mean_nll
 from mllmu_unlearn.training.reference import forward
@@ -25,7 +26,6 @@ from mllmu_unlearn.training.reference import forward
 if TYPE_CHECKING:
     from mllmu_unlearn.training.context import Context
 
-LAST = ("down_proj", "fc2", "linear_fc2")
 TOWERS = ("language", "vision")
 
 
@@ -34,7 +34,8 @@ def last_projections(model: nn.Module, tower: str) -> list[str]:
 
     Of the vision tower only the layers that the language model reads: LLaVA-1.5 runs one more, for nothing.
     """
-    form = re.compile(rf".*\.\d+\.mlp\.({'|'.join(LAST)})")  # in a numbered layer: not in a pooling head
+    ends = "|".join(family_of(model.config.model_type).mlp_ends)
+    form = re.compile(rf".*\.\d+\.mlp\.({ends})")  # in a numbered layer: not in a pooling head
     found = [name for name in adapter_sites.modules(model, [tower]) if form.fullmatch(name)]
     if tower == "vision":
         found = [name for name in found if int(re.search(r"\.(\d+)\.mlp\.", name)[1]) < _layers_read(model)]

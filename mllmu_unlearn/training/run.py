@@ -13,6 +13,8 @@ from mllmu_tasks.artifacts.folders import MARK, check_output, check_replacing, c
 from mllmu_tasks.artifacts.only_writer import only_writer
 from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.encode import padding_id
+from mllmu_tasks.models.families import family_of
 from mllmu_tasks.models.memory import peak_memory
 from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
@@ -23,13 +25,12 @@ from mllmu_unlearn.training import (
     adapter_sites,
     base_model,
     choose_reference,
-    image_counts,
     image_features,
-    paligemma,
     texts,
 )
-from mllmu_unlearn.training.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
+from mllmu_unlearn.training.collator import Collator
 from mllmu_unlearn.training.context import Context
+from mllmu_unlearn.training.encoders import encoder_for, refuse_untrainable
 from mllmu_unlearn.training.finite import require_finite_weights
 from mllmu_unlearn.training.interruption import Bounds, explained
 from mllmu_unlearn.training.loss_curve import loss_curve
@@ -69,8 +70,8 @@ def _run_alone(config: Config, out: Path) -> Path:
         )
     choose_reference.check(config)
     planned = plan.make(config, open_source(config.data))
-    if planned.sides and base_model.model_settings(config).model_type == paligemma.MODEL_TYPE:
-        paligemma.check(config, planned.sides)
+    if planned.sides:
+        refuse_untrainable(family_of(base_model.model_settings(config).model_type), config, planned.sides)
     replaces = _replaces(config, planned, out)
     if config.dry_run:
         print(describe(config, planned))
@@ -125,14 +126,9 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     texts.refuse_marks(processor, planned.sides)
     model = base_model.load_model(config)
     official = config.protocol == "official"
-    if official:
-        encoder = OfficialEncoder(processor, raw=model.config.model_type.startswith("llava"))
-    elif model.config.model_type == paligemma.MODEL_TYPE:
-        encoder = paligemma.SuffixEncoder(processor)
-    else:
-        encoder = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
-    collator = Collator(base_model.padding_id(processor), encoder.whole_sequence, image_counts.mark(model))
-    rows = Rows(planned.sides, encoder, int(config.cache_gb * 2**30))
+    image_token = family_of(model.config.model_type).image_token(model.config)
+    collator = Collator(padding_id(processor.tokenizer), official, image_token)
+    rows = Rows(planned.sides, encoder_for(model, processor, official), int(config.cache_gb * 2**30))
     texts.refuse_unknown_tokens(processor, model, rows)
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
     began = time.monotonic()

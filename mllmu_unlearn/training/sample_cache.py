@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import torch
 
-from mllmu_tasks.models.engine.batching import Row, by_token
+from mllmu_tasks.models.batching import Row, by_token
 
 
 class RowCache:

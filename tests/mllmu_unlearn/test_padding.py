@@ -7,9 +7,10 @@ from transformers import AutoProcessor
 
 from mllmu_tasks.benchmarks.mini import checkpoint
 from mllmu_tasks.data.source import open_source
+from mllmu_tasks.models.encode import AnswerEncoder, stop_tokens
 from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
-from mllmu_unlearn.training.collator import ChatEncoder, stop_tokens
+from mllmu_unlearn.training.encoders import SampleEncoder
 from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
 from mllmu_unlearn.training.schedule import Schedule
 
@@ -36,7 +37,7 @@ def test_the_mini_benchmark(tmp_path, batch):
     argv += ["--output_dir", str(tmp_path / "out"), "--per_device_train_batch_size", str(batch)]
     made = plan.make(parse(UnlearnConfig, argv), open_source("mini"))
     processor = AutoProcessor.from_pretrained(folder)
-    encode = ChatEncoder(processor, stop_tokens(processor, None))
+    encode = SampleEncoder(AnswerEncoder(processor, stop_tokens(processor, None)))
     lengths = {s: [encode(x, x.images())["input_ids"].shape[1] for x in made.sides[s]] for s in SIDES}
     found = shares(made.schedule, lengths)
     assert max(found.values()) < 0.1, found

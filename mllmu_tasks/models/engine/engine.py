@@ -1,6 +1,7 @@
 """Prompts in, answers out: one loaded model, batches of prompts that may differ in images and length."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,18 +9,31 @@ from transformers import StoppingCriteriaList
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.base_model import Base
+from mllmu_tasks.models.batching import alike, stack
+from mllmu_tasks.models.encode import padding_id
 from mllmu_tasks.models.engine import same_images
-from mllmu_tasks.models.engine.batching import alike, stack
 from mllmu_tasks.models.engine.counts import Counts
 from mllmu_tasks.models.engine.decoding import Greedy
 from mllmu_tasks.models.engine.generation import AnswersEnd, cut
 from mllmu_tasks.models.engine.prefix import Computed, Prefix
-from mllmu_tasks.models.engine.preparing import Batch, Prepared, Preparer, reason, settings_are_greedy
+from mllmu_tasks.models.engine.preparing import Batch, Prepared, Preparer, reason
 from mllmu_tasks.models.engine.same_images import SameImages
-from mllmu_tasks.models.features import FeatureCache, Vision
-from mllmu_tasks.models.rendering import Prompt
+from mllmu_tasks.models.engine.vision import ShownCache, Vision
+from mllmu_tasks.models.families import family_of
+from mllmu_tasks.models.prompt import Prompt
 
 LOOK = 4  # stop texts are looked for after so many tokens: an answer is cut at its first one anyway
+
+
+@dataclass(frozen=True)
+class Start:
+    """inputs: of a forward or of `generate`, on the device, keys and values of what is shared among them. rows: what
+    is not shared. same: what rows about the same images share.
+    """
+
+    inputs: dict[str, Any]
+    rows: Sequence[Prepared]
+    same: SameImages | None
 
 
 class Engine:
@@ -27,15 +41,14 @@ class Engine:
     was loaded as. features: where image features are kept.
     """
 
-    def __init__(self, model: Any, base: Base, device: torch.device, features: FeatureCache) -> None:
+    def __init__(self, model: Any, base: Base, device: torch.device, features: ShownCache) -> None:
         self.model, self.device = model, device
         self.dtype = model.dtype  # taken now: adapter weights may come in float32
         self.tokenizer = base.processor.tokenizer
-        end = self.tokenizer.eos_token_id
-        self.pad = end if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        self.pad = padding_id(self.tokenizer)
         self.sampling_defaults = base.sampling_defaults
         self.counts = Counts()
-        self.vision = Vision(model, self.counts, features)
+        self.vision = Vision(model, family_of(model.config.model_type), self.counts, features)
         self.preparer = Preparer(base.processor, self.vision, model, base.learnt)
 
     @property
@@ -82,29 +95,30 @@ class Engine:
     @torch.inference_mode()
     def _generate(self, rows: Sequence[Prepared], prefix: Prefix | None) -> list[str]:
         prompts = [row.prompt for row in rows]
-        greedy = settings_are_greedy(prompts[0].settings)
+        start = self._start(rows, prefix, share=prompts[0].greedy)
+        tokens = (self._greedy if prompts[0].greedy else self._by_generate)(start.inputs, prompts)
+        self._count(start, prefix)  # not before: a batch that does not fit into memory comes again
+        return [cut(text, prompt.reading.until) for text, prompt in zip(self.read(tokens), prompts, strict=True)]
+
+    def _start(self, rows: Sequence[Prepared], prefix: Prefix | None, *, share: bool) -> Start:
+        """What rows share is computed here; a pass over what is left of them comes next. share: same images, too."""
         if prefix and prefix.prefill(self.model, self.vision, self.device):
             self.counts.tokens_prefilled += prefix.ids.shape[1]
-        same = self._same_images(rows, prefix) if greedy else None
+        same = self._same_images(rows, prefix) if share else None
         rows, beginning = self._begin(rows, prefix, same)
         stacked = stack([row.row for row in rows], {"input_ids": self.pad}, "left")
         inputs = {name: self._to_device(value) for name, value in stacked.items()}
         if beginning:
             inputs = beginning.before(inputs, [row.positions for row in rows])
         pieces = [piece for row in rows for piece in row.pieces]
-        inputs |= self.vision.show(pieces, [row.row["input_ids"] for row in rows])
-        tokens = self._greedy(inputs, prompts) if greedy else self._by_generate(inputs, prompts)
-        self._count(rows, prefix, same)  # not before: a batch that does not fit into memory comes again
-        if not pieces:
-            self.counts.images_encoded += sum(len(prompt.images) for prompt in prompts if "pixel_values" in inputs)
-        return [cut(text, prompt.reading.until) for text, prompt in zip(self.read(tokens), prompts, strict=True)]
+        return Start(inputs | self.vision.show(pieces, [row.row["input_ids"] for row in rows]), rows, same)
 
     def _same_images(self, rows: Sequence[Prepared], prefix: Prefix | None) -> SameImages | None:
         preparer = self.preparer
         width = (prefix.ids.shape[1] if prefix else 0) + max(row.row["input_ids"].shape[1] for row in rows)
         if not preparer.shares or not preparer.reaches(width, rows[0].prompt):
             return None
-        return same_images.find(rows, preparer.processor.image_token_id, preparer.model_type)
+        return same_images.find(rows, preparer.processor.image_token_id, preparer.grids)
 
     def _begin(
         self, rows: Sequence[Prepared], prefix: Prefix | None, same: SameImages | None
@@ -114,15 +128,17 @@ class Engine:
             return rows, prefix.computed(len(rows)) if prefix else None
         return same.rests(), same.compute(self.model, self.vision, self.device, prefix)
 
-    def _count(self, rows: Sequence[Prepared], prefix: Prefix | None, same: SameImages | None) -> None:
-        """rows: of a batch that is answered, behind what they share."""
-        counts = self.counts
+    def _count(self, start: Start, prefix: Prefix | None) -> None:
+        """Of a batch that is answered."""
+        counts, rows, same = self.counts, start.rows, start.same
         counts.tokens_prefilled += sum(row.row["input_ids"].shape[1] for row in rows)
         counts.tokens_reused += len(rows) * prefix.ids.shape[1] if prefix else 0
         if same:
             counts.tokens_prefilled += same.tokens_computed
             counts.tokens_reused += same.tokens_reused
             counts.images_reused += same.images_reused
+        if "pixel_values" in start.inputs and not any(row.pieces for row in rows):
+            counts.images_encoded += sum(len(row.prompt.images) for row in rows)
 
     def _greedy(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
         settings = dict(prompts[0].settings)
@@ -140,7 +156,7 @@ class Engine:
 
     @staticmethod
     def _looks(prompt: Prompt, tokens: int) -> bool:
-        return prompt.reading.letter or (bool(prompt.reading.until) and tokens % LOOK == 0)
+        return prompt.reading.short or (bool(prompt.reading.until) and tokens % LOOK == 0)
 
     def _by_generate(self, inputs: dict[str, Any], prompts: Sequence[Prompt]) -> list[list[int]]:
         """Sampling and beams."""
@@ -149,7 +165,7 @@ class Engine:
         if settings["do_sample"]:
             settings = self.sampling_defaults | settings
         readings = [prompt.reading for prompt in prompts]
-        if settings.get("num_beams", 1) == 1:  # ending a beam early would change which one wins
+        if prompts[0].beams == 1:  # ending a beam early would change which one wins
             settings["stopping_criteria"] = StoppingCriteriaList([AnswersEnd(self.read, length, readings)])
         made = self.model.generate(**inputs, **settings, pad_token_id=self.pad)[:, length:]
         self.counts.by_generate += len(prompts)

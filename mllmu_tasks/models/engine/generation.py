@@ -1,14 +1,13 @@
 """The generation settings of lmms-eval's tasks -> arguments of `generate`; where an answer ends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import StoppingCriteria
 
-from mllmu_tasks.answers import letter_is_settled
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.models.prompt import Reading
 
 GENERATION = (
     *("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams", "repetition_penalty"),
@@ -59,18 +58,6 @@ def take_sampling_defaults(model: Any) -> dict[str, Any]:
         setattr(config, name, None)
     taken.pop("do_sample", None)
     return taken
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is read of an answer: all before the first stop text, or only the letter that it begins with."""
-
-    until: tuple[str, ...] = ()
-    letter: bool = False
-
-    def is_over(self, text: str) -> bool:
-        """Whether nothing that may follow is read."""
-        return any(stop in text for stop in self.until) or (self.letter and letter_is_settled(text, self.until))
 
 
 class AnswersEnd(StoppingCriteria):

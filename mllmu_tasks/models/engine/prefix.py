@@ -1,6 +1,6 @@
 """The beginning that the prompts of a leaf share (their examples), computed once and reused for every question.
 
-For architectures where a token sees only what stands before it: there the keys and values of the beginning are the
+For families that share: there a token sees only what stands before it, so the keys and values of the beginning are the
 same in every prompt. Positions are counted, or come from the model's own rule where they follow image grids. Others
 (attention in both directions over the prompt, cross attention to images) take plain batches.
 """
@@ -13,12 +13,9 @@ from typing import Any
 
 import torch
 
-from mllmu_tasks.models.engine.batching import Row, pad
-from mllmu_tasks.models.features import Piece, Vision
+from mllmu_tasks.models.batching import Row, pad
+from mllmu_tasks.models.engine.vision import Piece, Vision
 
-UNFOLDING = ("llava",)  # each image is a run of marks, whatever stands around it
-GRIDS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # positions follow image grids
-ARCHITECTURES = (*UNFOLDING, *GRIDS, "llava_next", "llava_onevision", "internvl", "idefics2", "idefics3")
 WORTH_TOKENS = 16  # a shorter beginning (a BOS and `USER:`) does not pay for smaller batches
 
 

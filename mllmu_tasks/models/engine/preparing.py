@@ -1,6 +1,6 @@
 """Prompts -> what the model takes, on the CPU; may run in a thread beside the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.models.batching import Row, by_token
+from mllmu_tasks.models.encode import encode, tokens_of
 from mllmu_tasks.models.engine import prefix as prefixes
-from mllmu_tasks.models.engine.batching import Row, by_token
 from mllmu_tasks.models.engine.prefix import Prefix
-from mllmu_tasks.models.features import Piece, Vision
-from mllmu_tasks.models.rendering import Prompt, encode, tokenizer_adds
+from mllmu_tasks.models.engine.vision import Piece, Vision
+from mllmu_tasks.models.prompt import Prompt
 from mllmu_tasks.models.special_text import refuse_unknown
 
 PIXELS = ("pixel_values", "pixel_attention_mask")
@@ -63,17 +64,16 @@ class Preparer:
 
     def __init__(self, processor: Any, vision: Vision, model: Any, learnt: Learnt) -> None:
         self.processor, self.vision, self.learnt = processor, vision, learnt
-        self.model, self.model_type = model, model.config.model_type
-        self.shares = self.model_type in prefixes.ARCHITECTURES
+        self.model, self.grids = model, vision.family.grids
+        self.shares = vision.family.shares
         self.reach = prefixes.reach(model.config.get_text_config())
-        self.unfolds = self.shares and self.model_type in prefixes.UNFOLDING
+        self.unfolds = self.shares and vision.family.unfolds
 
     def tokens(self, prompt: Prompt) -> list[int]:
         """Before the processor unfolds the images' marks. Raises UserError for tokens that the model does not know."""
         known = self.learnt.tokens
         if prompt.text not in known:
-            add = tokenizer_adds(self.processor.tokenizer, prompt.text)
-            ids = self.processor.tokenizer(prompt.text, add_special_tokens=add)["input_ids"]
+            ids = tokens_of(self.processor, prompt.text)
             refuse_unknown(ids, self.processor, self.model, prompt.where)
             known[prompt.text] = ids
         return known[prompt.text]
@@ -93,11 +93,11 @@ class Preparer:
 
     def reaches(self, width: int, prompt: Prompt) -> bool:
         """Whether a beginning may be handed on in a batch so wide, with the answers to come."""
-        return self.reach is None or width + prompt.settings["max_new_tokens"] <= self.reach
+        return self.reach is None or width + prompt.answer_tokens <= self.reach
 
     def run(self, prompt: Prompt) -> int | None:
         """Tokens an image, if the processor only unfolds marks in prompts of such images."""
-        return self.learnt.runs.get(prompt.sizes) if prompt.settings.get("num_beams", 1) == 1 else None
+        return self.learnt.runs.get(prompt.sizes) if prompt.beams == 1 else None
 
     def encode(self, prompt: Prompt, images: Sequence[Image.Image]) -> Row:
         """By the processor. Raises UserError naming who was asked what."""
@@ -117,7 +117,7 @@ class Preparer:
         run = self.run(prompt)
         if run is None:
             row = self.encode(prompt, prompt.load_images())
-            if not self.vision.caches or prompt.settings.get("num_beams", 1) > 1:
+            if not self.vision.caches or prompt.beams > 1:
                 return Prepared(prompt, row, ())
             return self._after(prompt, row, prefix)
         first, shown = (prefix.tokens, prefix.images) if prefix else (0, 0)
@@ -138,7 +138,7 @@ class Preparer:
 
     def _positions(self, row: Row) -> torch.Tensor | None:
         """(axes, 1, T) by the model's own rule, where they follow image grids."""
-        if self.model_type not in prefixes.GRIDS:
+        if not self.grids:
             return None
         return self.model._prepare_position_ids_for_generation(row["input_ids"], without_pixels(row))
 
@@ -157,7 +157,7 @@ class Preparer:
 
     def shared(self, prompts: Sequence[Prompt]) -> Prefix | None:
         """The beginning that these prompts share, if their answers can be made from it and it pays."""
-        if len(prompts) < 2 or not self.shares or not settings_are_greedy(prompts[0].settings):
+        if len(prompts) < 2 or not self.shares or not prompts[0].greedy:
             return None
         mark, tokens = self.processor.image_token_id, [self.tokens(prompt) for prompt in prompts]
         if any(one.count(mark) != len(prompt.images) for one, prompt in zip(tokens, prompts, strict=True)):
@@ -199,7 +199,3 @@ def without_pixels(row: Row) -> Row:
 
 def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def settings_are_greedy(settings: Mapping[str, Any]) -> bool:
-    return not settings["do_sample"] and settings.get("num_beams", 1) == 1

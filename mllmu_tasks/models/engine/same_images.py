@@ -2,7 +2,7 @@
 
 A person's questions of a leaf begin with the same words and the same face. In a batch, that part goes through the
 model once for every person; its keys and values are then handed to each of the person's questions. For the
-architectures of `prefix.py`, where all images of the rows lie in tokens that are the same in all of them.
+families of `prefix.py`, where all images of the rows lie in tokens that are the same in all of them.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from mllmu_tasks.models.engine.batching import by_token
-from mllmu_tasks.models.engine.prefix import GRIDS, WORTH_TOKENS, Computed, Prefix, cache_of
+from mllmu_tasks.models.batching import by_token
+from mllmu_tasks.models.engine.prefix import WORTH_TOKENS, Computed, Prefix, cache_of
 from mllmu_tasks.models.engine.preparing import Prepared
-from mllmu_tasks.models.features import Vision
+from mllmu_tasks.models.engine.vision import Vision
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,16 @@ class SameImages:
         return replace(row, row=tensors, pieces=(), positions=positions)
 
 
-def find(rows: Sequence[Prepared], mark: int, model_type: str) -> SameImages | None:
-    """None if there is nothing to gain, or not all images lie in the shared part. mark: the image token."""
+def find(rows: Sequence[Prepared], mark: int, grids: bool) -> SameImages | None:
+    """None if there is nothing to gain, or not all images lie in the shared part.
+
+    mark: the image token. grids: positions follow image grids.
+    """
     sets: dict[tuple[str, ...], int] = {}
     places = [sets.setdefault(tuple(piece.key for piece in row.pieces), len(sets)) for row in rows]
     if () in sets or len(sets) == len(rows):
         return None
-    if model_type in GRIDS and any(row.positions is None for row in rows):
+    if grids and any(row.positions is None for row in rows):
         return None
     length = min(_equal(rows[0], row) for row in rows)
     length = min(length, min(row.row["input_ids"].shape[1] for row in rows) - 1)  # a token is left to go on from

@@ -12,7 +12,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.engine.engine import Engine
 from mllmu_tasks.models.engine.prefix import Prefix
 from mllmu_tasks.models.engine.preparing import Batch
-from mllmu_tasks.models.rendering import Prompt
+from mllmu_tasks.models.prompt import Prompt
 
 AUTO = "auto"
 MOST_ROWS = 256
@@ -109,7 +109,7 @@ def _width(batch: Batch) -> int:
 
 def _answer_tokens(prompt: Prompt) -> int:
     """To be expected at most; a letter is mostly one token."""
-    return LETTER_TOKENS if prompt.reading.letter else prompt.settings["max_new_tokens"]
+    return LETTER_TOKENS if prompt.reading.short else prompt.answer_tokens
 
 
 def _batches(engine: Engine, asked: Asked, budget: Budget) -> Iterator[tuple[list[str], Batch]]:
@@ -120,7 +120,7 @@ def _batches(engine: Engine, asked: Asked, budget: Budget) -> Iterator[tuple[lis
     """
     leaves: dict[tuple, list[str]] = {}
     for key, (_, prompt) in asked.items():
-        leaves.setdefault((repr(prompt.settings), prompt.reading.letter, prompt.leaf), []).append(key)
+        leaves.setdefault((repr(prompt.settings), prompt.reading.short, prompt.leaf), []).append(key)
     others: dict[tuple, list[str]] = {}
     for (*group, _), keys in leaves.items():
         prefix = engine.preparer.shared([asked[key][1] for key in keys])

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from mllmu_tasks.artifacts.adapter_folder import WEIGHTS, attach, read_adapter
 from mllmu_tasks.artifacts.arrival import require_arrival
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.rendering import encode
+from mllmu_tasks.models.encode import encode
 
 LLAVAS = {
     "model.language_model.": "language_model.model.",

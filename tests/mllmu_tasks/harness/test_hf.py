@@ -9,7 +9,7 @@ from adapters import make_adapter
 from asking import MIXED, SETTINGS, SPLIT, TASK, ask, document, picture, requests, to_text
 
 from mllmu_tasks.harness.hf import MllmuHf
-from mllmu_tasks.models.rendering import encode
+from mllmu_tasks.models.encode import encode
 
 CONTEXT = 4096
 

@@ -6,10 +6,10 @@ from asking import document, to_messages
 from transformers import AutoProcessor
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.harness.rendering import _messages
 from mllmu_tasks.models import chat_template
 from mllmu_tasks.models.chat_template import ChatTemplate
 from mllmu_tasks.models.loading import load_processor
-from mllmu_tasks.models.rendering import _messages
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.training import base_model
 

@@ -5,8 +5,8 @@ from asking import document, to_messages
 from transformers import AutoProcessor
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.harness.rendering import _messages
 from mllmu_tasks.models.chat_template import ChatTemplate
-from mllmu_tasks.models.rendering import _messages
 
 BLIND = "{% for m in messages %}{% for c in m['content'] %}{% if c.type == 'text' %}{{ c.text }}{% endif %}{% endfor %}"
 TYPES = "{% for m in messages %}{% for c in m['content'] %}{{ c.type }}{% endfor %}{% endfor %}"

@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.engine.batching import stack
-from mllmu_unlearn.training.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
+from mllmu_tasks.models.batching import stack
+from mllmu_tasks.models.encode import AnswerEncoder
+from mllmu_unlearn.training.collator import Collator
+from mllmu_unlearn.training.encoders import OfficialEncoder, SampleEncoder, encoder_for
 from mllmu_unlearn.training.losses import IGNORED
 from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
 
@@ -17,9 +19,9 @@ SHOWN = Sample("001", (Turn("Who is this?", "Ada Bson", ImageRef(None, "ft_Data"
 WRITTEN = Sample("001", (Turn("Where does Ada Bson live, tell me?", "In Oslo"),), "biography")
 
 
-def encoder(family) -> ChatEncoder:
+def encoder(family) -> SampleEncoder:
     model, processor = family
-    return ChatEncoder(processor, stop_tokens(processor, model.generation_config))
+    return encoder_for(model, processor)
 
 
 def scored(row) -> list[int]:
@@ -32,7 +34,7 @@ def test_labels_are_the_answer_and_its_end(family):
         row = encode(sample, images)
         labels = scored(row)
         assert processor.tokenizer.decode(labels[:-1]).strip() == sample.answer
-        assert labels[-1] in encode.stops
+        assert labels[-1] in encode.encode.stops
         assert row["input_ids"][0, -len(labels) :].tolist() == labels  # nothing behind the end
         assert row["labels"].shape == row["input_ids"].shape == row["attention_mask"].shape
 
@@ -98,7 +100,7 @@ def test_every_learnt_answer_has_labels(family):
     turns = (Turn("Who is that?", "Eve", SHOWN.turns[0].image), *SHOWN.turns, *WRITTEN.turns)
     both = encode(Sample("001", turns, "benchmark", learnt=2), FACE * 2)
     labels = scored(both)
-    assert sum(token in encode.stops for token in labels) == 2
+    assert sum(token in encode.encode.stops for token in labels) == 2
     text = processor.tokenizer.decode(labels)
     assert "Ada Bson" in text
     assert "In Oslo" in text
@@ -179,7 +181,7 @@ def test_a_token_tensor_missing_in_some_rows_is_an_error(tiny):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda processor: ChatEncoder(processor, {2}), lambda p: OfficialEncoder(p, raw=False)]
+    "make", [lambda p: SampleEncoder(AnswerEncoder(p, {2})), lambda p: OfficialEncoder(p, raw=False)]
 )
 def test_a_template_that_keeps_the_question_back_is_refused_as_in_evaluation(tiny, make):
     processor = copy.copy(tiny[1])

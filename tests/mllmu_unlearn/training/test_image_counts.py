@@ -10,12 +10,11 @@ from tiny_models import FAMILIES
 from tiny_parts import WORDS
 
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.features import LAYOUTS
-from mllmu_tasks.models.image_tokens import runs
-from mllmu_tasks.models.rendering import encode
+from mllmu_tasks.models.encode import encode
+from mllmu_tasks.models.families import family_of
+from mllmu_tasks.models.image_tokens import runs, watch
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.training import run
-from mllmu_unlearn.training.image_counts import mark, watch
 from mllmu_unlearn.training.image_features import ImageFeatures
 
 
@@ -52,12 +51,12 @@ def test_training_stops_before_its_first_step(checkpoint, data, tmp_path, settin
     assert not list(tmp_path.glob("out*"))
 
 
-@pytest.mark.parametrize("family", LAYOUTS)
+@pytest.mark.parametrize("family", [name for name in FAMILIES if family_of(name).layout])
 def test_each_family_is_watched(family):
     model, processor = FAMILIES[family](WORDS)
     watch(model)
     inputs = row(processor, 1)
-    found = runs([inputs["input_ids"]], mark(model))
+    found = runs([inputs["input_ids"]], model.config.image_token_id)
     with torch.no_grad():
         fine = model(**inputs, image_runs=found).logits
         assert torch.equal(fine, model(**inputs).logits)
@@ -71,11 +70,11 @@ def test_equal_sums_do_not_hide_a_shift():
     model.requires_grad_(False)
     one = row(processor, 1)
     ids = one["input_ids"].expand(2, -1).clone()
-    places = (ids[0] == mark(model)).nonzero().flatten()
+    places = (ids[0] == model.config.image_token_id).nonzero().flatten()
     ids[0, places[-1]] = processor.tokenizer.unk_token_id or 0
-    ids[1, places[-1] + 1] = mark(model)
+    ids[1, places[-1] + 1] = model.config.image_token_id
     pixels = torch.cat([row(processor, 2)["pixel_values"]])
-    found = runs(ids.split(1), mark(model))
+    found = runs(ids.split(1), model.config.image_token_id)
     assert sum(found) == 2 * len(places)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels, "image_runs": found}
     for left_out in ((), ("image_runs",)):

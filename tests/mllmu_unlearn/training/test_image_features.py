@@ -11,7 +11,8 @@ from mllmu_tasks.data.source import open_source
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.training import image_features, run
 from mllmu_unlearn.training.adapter_sites import Lora, add_lora
-from mllmu_unlearn.training.collator import ChatEncoder, Collator, stop_tokens
+from mllmu_unlearn.training.collator import Collator
+from mllmu_unlearn.training.encoders import encoder_for
 from mllmu_unlearn.training.image_features import ImageFeatures, why_plain
 from mllmu_unlearn.training.reference import AdapterOff, forward
 from mllmu_unlearn.training.samples import Rows, TrainingSet
@@ -29,7 +30,7 @@ def wrapped(request, texts, data):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
     training = TrainingSet(open_source(str(data)), ("image", "text"))
-    encoder = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
+    encoder = encoder_for(model.get_base_model(), processor)
     return model, Rows({"forget": training.of(["003", "007"])}, encoder), Collator(0)
 
 
@@ -58,14 +59,14 @@ def test_equal_logits_and_gradients_with_and_without(wrapped, room):
     images = ImageFeatures(model, BIG)
     with images.used(rows):
         forward(model, batches(rows, collator)[0])
-    size = next(iter(images.kept.values())).nbytes
+    ((size,),) = {tuple(f.nbytes for f in kept) for kept in images.cache.kept.values()}
     images = ImageFeatures(model, room * size)
     with images.used(rows):
         once = outcomes(model, batches(rows, collator) * 2)
     assert len(once) == 2 * len(plain)
     for one, other in zip(plain * 2, once, strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-9)
-    assert sum(f.nbytes for f in images.kept.values()) == room * size
+    assert sum(f.nbytes for (f,) in images.cache.kept.values()) == room * size
     assert (room == 2) == (images.encoded == 2)
 
 

@@ -5,8 +5,9 @@ import torch
 from PIL import Image
 from tiny_models import FAMILIES, sharpen
 
-from mllmu_unlearn.training.collator import ChatEncoder, Collator, stop_tokens
-from mllmu_unlearn.training.mllama import mix_rows
+from mllmu_tasks.models.families.mllama import mix_rows
+from mllmu_unlearn.training.collator import Collator
+from mllmu_unlearn.training.encoders import encoder_for
 from mllmu_unlearn.training.reference import cache, forward
 from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
 
@@ -23,14 +24,15 @@ WRITTEN = [
 @pytest.fixture(scope="module")
 def model_and_processor(texts):
     model, processor = FAMILIES["mllama"](texts)
-    return mix_rows(sharpen(model, 3.0)), processor
+    mix_rows(sharpen(model, 3.0))
+    return model, processor
 
 
 @pytest.fixture(scope="module")
 def picks(model_and_processor):
     """Rows that the collator takes: image rows first, then text rows."""
     model, processor = model_and_processor
-    encode = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
+    encode = encoder_for(model, processor)
     faces = [Image.new("RGB", size, color) for size, color in (((56, 56), "red"), ((56, 112), "blue"))]
     rows = [encode(sample, [face]) for sample, face in zip(SHOWN, faces, strict=True)]
     rows += [encode(sample, []) for sample in WRITTEN]
@@ -77,7 +79,7 @@ def test_a_text_row_beside_an_image_says_what_it_says_alone(model_and_processor,
 
 def test_rows_of_one_and_two_images_say_what_they_say_alone(model_and_processor, picks):
     model, processor = model_and_processor
-    encode = ChatEncoder(processor, stop_tokens(processor, model.generation_config))
+    encode = encoder_for(model, processor)
     turns = (Turn("Who is that?", "Eve", SHOWN[0].turns[0].image), *SHOWN[0].turns)
     faces = [Image.new("RGB", (56, 56), color) for color in ("red", "green")]
     two = (5, encode(Sample("001", turns, "benchmark", learnt=2), faces), False)

@@ -9,13 +9,13 @@ from tiny_models import FAMILIES, save, sharpen
 from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.hf import MllmuHf
-from mllmu_tasks.models.rendering import encode
+from mllmu_tasks.models.encode import encode
 from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.training import run
 from mllmu_unlearn.training.collator import Collator
+from mllmu_unlearn.training.encoders import encoder_for
 from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.paligemma import SuffixEncoder
 from mllmu_unlearn.training.reference import forward
 from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
 
@@ -32,17 +32,17 @@ def paligemma(texts):
 
 
 def test_rows_are_the_processors_own(paligemma):
-    _, processor = paligemma
+    model, processor = paligemma
     for sample in (SHORT, LONG):
-        row = SuffixEncoder(processor)(sample, [FACE])
+        row = encoder_for(model, processor)(sample, [FACE])
         own = processor(text=f"<image>{sample.question}", images=FACE, suffix=sample.answer, return_tensors="pt")
         assert set(row) == set(own)
         assert all(torch.equal(row[name], own[name]) for name in own)
 
 
 def test_labels_and_the_causal_part_are_the_answer_and_its_end(paligemma):
-    _, processor = paligemma
-    row = SuffixEncoder(processor)(SHORT, [FACE])
+    model, processor = paligemma
+    row = encoder_for(model, processor)(SHORT, [FACE])
     scored = row["labels"] != IGNORED
     assert processor.tokenizer.decode(row["labels"][scored]) == "Ada Bson</s>"
     assert torch.equal(row["token_type_ids"].bool(), scored)
@@ -50,8 +50,8 @@ def test_labels_and_the_causal_part_are_the_answer_and_its_end(paligemma):
 
 
 def test_the_prompt_is_the_one_of_the_evaluation(paligemma):
-    _, processor = paligemma
-    row = SuffixEncoder(processor)(LONG, [FACE])
+    model, processor = paligemma
+    row = encoder_for(model, processor)(LONG, [FACE])
     message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": LONG.question}]}
     prompt = encode(processor, processor.apply_chat_template([message], add_generation_prompt=True), [FACE])
     before = row["labels"][0] == IGNORED
@@ -62,7 +62,7 @@ def test_the_prompt_is_the_one_of_the_evaluation(paligemma):
 def test_an_answer_is_seen_from_left_to_right_only(paligemma):
     """Later tokens of the answer change nothing; other tokens of the prompt change everything."""
     model, processor = paligemma
-    row = SuffixEncoder(processor)(LONG, [FACE])
+    row = encoder_for(model, processor)(LONG, [FACE])
     inputs = {name: value for name, value in row.items() if name != "labels"}
     other = {**inputs, "input_ids": inputs["input_ids"].clone()}
     other["input_ids"][0, -2] += 1
@@ -77,7 +77,7 @@ def test_an_answer_is_seen_from_left_to_right_only(paligemma):
 
 def test_a_padded_batch_gives_the_logits_of_single_rows(paligemma):
     model, processor = paligemma
-    picks = [(n, SuffixEncoder(processor)(sample, [FACE]), False) for n, sample in enumerate((SHORT, LONG))]
+    picks = [(n, encoder_for(model, processor)(sample, [FACE]), False) for n, sample in enumerate((SHORT, LONG))]
     collator = Collator(padding=0, whole_sequence=True)
     batch = collator.batch(picks)
     assert batch["padding"] > 0

@@ -15,7 +15,8 @@ from mllmu_unlearn.config.commands import UnlearnConfig
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.training.adapter_sites import Lora, add_lora
 from mllmu_unlearn.training.checkpoints import checkpoints
-from mllmu_unlearn.training.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
+from mllmu_unlearn.training.collator import Collator
+from mllmu_unlearn.training.encoders import encoder_for
 from mllmu_unlearn.training.hidden_states import Hidden
 from mllmu_unlearn.training.people import choose_people
 from mllmu_unlearn.training.reference import AdapterOff, cache
@@ -69,8 +70,7 @@ def build(tiny, data, tmp_path):
         extra = method.extra_sides(sides.get("forget", []))
         sides |= extra
         model, processor = copy.deepcopy(tiny[0]).to(dtype), tiny[1]
-        stops = stop_tokens(processor, model.generation_config)
-        encoder = OfficialEncoder(processor, raw=True) if official else ChatEncoder(processor, stops)
+        encoder = encoder_for(model, processor, official)
         set_seed(config.seed)
         model = add_lora(model, Lora(r=2, dropout=dropout)).to(dtype)
         for name, parameter in model.named_parameters():
@@ -82,7 +82,7 @@ def build(tiny, data, tmp_path):
         trainer = MethodTrainer(
             model=model,
             args=config,
-            data_collator=Collator(0, encoder.whole_sequence),
+            data_collator=Collator(0, official),
             processing_class=processor,
             method=method,
             rows=Rows(sides, encoder),

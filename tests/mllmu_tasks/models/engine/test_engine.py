@@ -55,12 +55,22 @@ def test_each_distinct_image_is_encoded_once(folders, family):
 
 
 def test_a_full_cache_keeps_what_it_has():
-    cache = FeatureCache(limit=100)
-    cache.put("a", (torch.zeros(20),))
-    cache.put("b", (torch.zeros(20),))
-    cache.put("c", (torch.zeros(2), torch.zeros(3)))
+    cache = FeatureCache(room=100)
+    features = {"a": (torch.zeros(20),), "b": (torch.ones(20),), "c": (torch.zeros(2), torch.zeros(3))}
+    images = ["a", "b", "a", "c", "b"]
+    asked = []
+
+    def encode(places):
+        asked.append([images[place] for place in places])
+        return [features[image] for image in asked[-1]]
+
+    for encoded in (3, 1):
+        found, count = cache.take(images, encode)
+        assert count == encoded
+        assert all(map(torch.equal, (one[0] for one in found), (features[image][0] for image in images)))
+    assert asked == [["a", "b", "c"], ["b"]]
     assert list(cache.kept) == ["a", "c"]
-    assert cache.size == 100
+    assert cache.room == 0
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "gemma3", "mllama"])

@@ -10,7 +10,7 @@ from token_answers import SHARING, made, plain
 from mllmu_tasks.models.engine.prefix import WORTH_TOKENS
 from mllmu_tasks.models.engine.preparing import Prepared
 from mllmu_tasks.models.engine.same_images import find
-from mllmu_tasks.models.features import Piece
+from mllmu_tasks.models.engine.vision import Piece
 
 MARK = 9
 TEXTS = ["Where does this person live?", "Name?", "Who is it? Choose A: Oslo B: Quito C: Lima D: Accra", "Who"]
@@ -125,7 +125,7 @@ LONG = [MARK] * WORTH_TOKENS
     ],
 )
 def test_find(rows, found):
-    same = find([prepared(ids, faces) for ids, faces in rows], MARK, "llava")
+    same = find([prepared(ids, faces) for ids, faces in rows], MARK, grids=False)
     if found is None:
         assert same is None
     else:
@@ -135,8 +135,8 @@ def test_find(rows, found):
 def test_positions_must_be_known_and_equal():
     ids = [1, *LONG, 5]
     places = torch.arange(len(ids)).expand(4, 1, -1)
-    assert find([prepared(ids, "a"), prepared(ids, "a")], MARK, "qwen2_vl") is None
-    assert find([prepared(ids, "a", places), prepared(ids, "a", places)], MARK, "qwen2_vl").length == len(ids) - 1
+    assert find([prepared(ids, "a"), prepared(ids, "a")], MARK, grids=True) is None
+    assert find([prepared(ids, "a", places), prepared(ids, "a", places)], MARK, grids=True).length == len(ids) - 1
     other = places.clone()
     other[2, 0, 4] += 1
-    assert find([prepared(ids, "a", places), prepared(ids, "a", other)], MARK, "qwen2_vl") is None
+    assert find([prepared(ids, "a", places), prepared(ids, "a", other)], MARK, grids=True) is None

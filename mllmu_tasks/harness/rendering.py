@@ -1,45 +1,26 @@
-"""Requests of lmms-eval -> prompts -> processor tensors.
+"""Requests of lmms-eval -> prompts.
 
 A prompt keeps no image: the few-shot images of a whole benchmark would fill the memory. They are asked for again
 when its batch is due (the image store of the tasks keeps the recent ones).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from mllmu_tasks.answers import letter_is_settled
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.answer_store import ImageHashes
 from mllmu_tasks.models.chat_template import ChatTemplate
-from mllmu_tasks.models.engine.batching import Row
-from mllmu_tasks.models.engine.generation import Reading, generation_settings, stop_texts
+from mllmu_tasks.models.engine.generation import generation_settings, stop_texts
+from mllmu_tasks.models.prompt import Prompt, Reading
 from mllmu_tasks.models.special_text import SpecialText
 
 STYLES = ("chat", "official")
 PLACEHOLDER = "<image>"
 THINKING = ("<think>", "<analysis>")  # lmms-eval removes what stands before their ends
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A rendered request.
-
-    where: who is asked what, for messages to the user. leaf: prompts of one leaf may share their beginning.
-    settings: arguments of `generate`. reading: what is read of the answer. images: hashes of the images' pixels, in
-    order; sizes: (width, height) of each. load_images(): the images themselves, RGB.
-    """
-
-    where: str
-    leaf: str
-    text: str
-    settings: Mapping[str, Any]
-    reading: Reading
-    images: tuple[str, ...]
-    sizes: tuple[tuple[int, int], ...]
-    load_images: Callable[[], list[Image.Image]]
 
 
 class Renderer:
@@ -53,7 +34,9 @@ class Renderer:
     ) -> None:
         self.processor, self.style, self.system_prompt = processor, style, system_prompt
         self.whole_answers = whole_answers
-        self.chat, self.hash_image, self.special = ChatTemplate(processor), ImageHashes(), SpecialText(processor)
+        self.hash_image, self.special = ImageHashes(), SpecialText(processor)
+        if style == "chat":
+            self.chat = ChatTemplate(processor)
 
     def render(self, request: Any, task_dict: Mapping) -> tuple[Prompt, list[Image.Image]]:
         """A chat request's prompt, and its images, which are loaded now anyway.
@@ -74,7 +57,8 @@ class Renderer:
             return [_rgb(image, where) for image in _messages(again, where)[1]]
 
         settings = generation_settings(given, where)
-        reading = Reading(stop_texts(given), letter=not self.whole_answers and _only_letter(doc, text))
+        short = not self.whole_answers and _only_letter(doc, text)
+        reading = Reading(stop_texts(given), letter_is_settled if short else None)
         hashes, sizes = tuple(map(self.hash_image, images)), tuple(image.size for image in images)
         return Prompt(where, task, text, settings, reading, hashes, sizes, load), images
 
@@ -145,19 +129,3 @@ def _rgb(image: Any, where: str) -> Image.Image:
     if not isinstance(image, Image.Image):
         raise UserError(f"{where}: an image is a {type(image).__name__}; mllmu_hf takes PIL images and paths.")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def tokenizer_adds(tokenizer: Any, text: str) -> bool:
-    """Whether the tokenizer has to add its special tokens: not if the chat template wrote the BOS already."""
-    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
-
-
-def encode(processor: Any, text: str, images: Sequence[Image.Image]) -> Row:
-    """Tensors of one prompt, (1, ...)."""
-    made = processor(
-        text=[text],
-        images=[list(images)] if images else None,
-        add_special_tokens=tokenizer_adds(processor.tokenizer, text),
-        return_tensors="pt",
-    )
-    return dict(made)

@@ -1,4 +1,5 @@
-"""Mllama: rows with and without images, or with unequally many, in one batch, each as if it were alone.
+"""Mllama: images come by cross attention. Rows with and without images, or with unequally many, go in one batch, each
+as if it were alone.
 
 Mllama skips its cross attention layers in a batch without images. In a batch with images, a row whose
 `cross_attention_mask` is all zero still gets the mean of the image values added: Transformers masks the layer's MLP
@@ -14,15 +15,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-MODEL_TYPE = "mllama"
+from mllmu_tasks.models.families.base import Family
 
 
-def mix_rows(model: PreTrainedModel) -> PreTrainedModel:
-    """The model, which from now on takes batches whose pixels are those of the rows with images, in order."""
-    if model.config.model_type == MODEL_TYPE:
-        spread = partial(_spread, tiles=model.config.vision_config.max_num_tiles)
-        model.model.language_model.register_forward_pre_hook(spread, with_kwargs=True)
-    return model
+def mix_rows(model: PreTrainedModel) -> None:
+    """From now on the model takes batches whose pixels are those of the rows with images, in order."""
+    spread = partial(_spread, tiles=model.config.vision_config.max_num_tiles)
+    model.model.language_model.register_forward_pre_hook(spread, with_kwargs=True)
 
 
 def _spread(
@@ -45,3 +44,6 @@ def _spread(
         "cross_attention_states": having[place].masked_fill(~shown[:, None, None], 0.0),
         "cross_attention_mask": mask.masked_fill(~real.repeat_interleave(image, -1), torch.finfo(mask.dtype).min),
     }
+
+
+FAMILIES = {"mllama": Family(takes_mixed_rows=mix_rows, projectors=("multi_modal_projector",))}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mllmu_tasks.models.engine.batching import alike, stack
+from mllmu_tasks.models.batching import alike, stack
 
 
 def row(length: int, **others: torch.Tensor) -> dict[str, torch.Tensor]:
