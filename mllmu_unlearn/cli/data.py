@@ -42,11 +42,11 @@ def mini(
     seed: Annotated[int, typer.Option(help="Equal seeds make equal people.")] = 0,
 ) -> None:
     """Make a mini benchmark of drawn people, in the layout of the hub data set."""
-    from mllmu_tasks.benchmarks.mini import write
+    from mllmu_tasks.benchmarks.registry import default_benchmark
 
     if out.exists():
         raise UserError(f"'{out}' exists already; choose another --out or remove it.")
-    write(out, people=people, seed=seed, celebrities=celebrities)
+    default_benchmark().generate(out, people=people, seed=seed, celebrities=celebrities)
     print(f"{people} people and {celebrities} celebrities in {out}; use it with MLLMU_DATA={out}")
 
 
@@ -64,16 +64,15 @@ def request(
     ] = None,
 ) -> None:
     """Make the data that ask whether named people are forgotten: mllmu_forget is about exactly them."""
-    from mllmu_tasks.benchmarks.mllmu.settings import Settings
+    from mllmu_tasks.benchmarks.registry import default_benchmark
     from mllmu_tasks.data import request as requests
-    from mllmu_tasks.data.source import open_source
     from mllmu_tasks.names import last_part
     from mllmu_unlearn.output.next_commands import evaluation, opened_by
 
     if (forget_ids is None) == (adapter is None):
         raise UserError("whose data? Give --forget_ids 009,032 or --adapter FOLDER, one of them.")
     if adapter is None:
-        source = open_source(data or Settings.from_environment().data)
+        source = default_benchmark().source(data or "")
         ids, given = requests.id_list(forget_ids), "pretrained=MODEL,peft=ADAPTER"
     else:
         record = requests.of_adapter(adapter)
@@ -97,18 +96,16 @@ def _print_report(data: str) -> "Report":
     from rich.console import Console
     from rich.table import Table
 
-    from mllmu_tasks.benchmarks.mllmu.settings import Settings
-    from mllmu_tasks.benchmarks.mllmu.spec import Modality, Task
-    from mllmu_tasks.benchmarks.mllmu.validate import validate as look
-    from mllmu_tasks.data.source import open_source
+    from mllmu_tasks.benchmarks.registry import default_benchmark
 
-    source = open_source(data or Settings.from_environment().data)
+    benchmark = default_benchmark()
+    source = benchmark.source(data)
     console = Console()
     with console.status("reading") as status:
-        report = look(source, lambda config: status.update(f"reading {config}"))
+        report = benchmark.validate(source, lambda config: status.update(f"reading {config}"))
     table = Table(title=f"{source.name}: questions that can be scored", title_justify="left")
-    pairs = [(task, modality) for task in Task for modality in Modality]
-    for head in ("config", "people", *(f"{task.value[:5]}\n{modality}" for task, modality in pairs), "training\npairs"):
+    pairs = [(task.name, modality) for task in benchmark.tasks for modality in benchmark.modalities]
+    for head in ("config", "people", *(f"{task[:5]}\n{modality}" for task, modality in pairs), "training\npairs"):
         table.add_column(head, justify="left" if head == "config" else "right", no_wrap=True)
     for row in report.configs:
         counts = [str(row.questions.get(pair, 0)) if row.questions else "-" for pair in pairs]
