@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,20 @@ from mllmu_tasks.errors import UserError
 SAMPLES = 16
 LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 SAMPLE_BYTES = 64
+
+
+def short_hash(text: str) -> str:
+    """16 hex digits, as results files note a text; "" for no text."""
+    return digest([text])[:16] if text else ""
+
+
+def digest(parts: Iterable[str | bytes]) -> str:
+    """sha256 hex of the parts, each with its length."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        sha.update(len(data).to_bytes(8, "little") + data)
+    return sha.hexdigest()
 
 
 def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:

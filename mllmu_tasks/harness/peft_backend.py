@@ -19,11 +19,11 @@ from mllmu_tasks.artifacts.made_from import require_this
 from mllmu_tasks.artifacts.weight_files import require_finite_model
 from mllmu_tasks.benchmarks.mini import model_path
 from mllmu_tasks.benchmarks.mllmu.settings import require_home
-from mllmu_tasks.benchmarks.mllmu.spec import OUR_MODELS
 from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.response_cache import identify
 from mllmu_tasks.models.loading import first_line, require_model_files
+from mllmu_tasks.own_models import OUR_MODELS
 
 NAME = "mllmu_peft"
 PROBE_TOKENS = 16

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Split
+from mllmu_tasks.results.columns import FORGET, RETAIN, Leaf
 from mllmu_tasks.results.gate.identity import Identity
 from mllmu_tasks.results.gate.sides import Problem, Side
 
@@ -26,8 +26,8 @@ def problems(side: Side, who: Identity | None, declared: Sequence[str]) -> list[
 
 def _of_leaf(side: Side, leaf: Leaf, forgotten: set[str], nobody: bool) -> Iterator[Problem]:
     asked = _asked(side, leaf)
-    if not leaf.wanted_low:
-        kept = asked & forgotten if leaf.split is Split.RETAIN else set()  # celebrities have ids of their own
+    if leaf.role != FORGET:
+        kept = asked & forgotten if leaf.role == RETAIN and not _has_own_people(side, leaf) else set()
         if kept:
             yield Problem(side.role, leaf.name, f"asks about {_listed(kept)}, whom the model forgot; {REMEDY}")
         return
@@ -43,6 +43,11 @@ def _of_leaf(side: Side, leaf: Leaf, forgotten: set[str], nobody: bool) -> Itera
         yield Problem(side.role, leaf.name, text, hides=False)
 
 
+def _has_own_people(side: Side, leaf: Leaf) -> bool:
+    """Whether it is about people beside those who are divided, such as celebrities, with ids of their own."""
+    return leaf.ratio is None and any(o.ratio for o in _leaves(side) if o.benchmark == leaf.benchmark)
+
+
 def _leaves(side: Side) -> list[Leaf]:
     return [leaf for run in side.runs for leaf in run.leaves]
 
@@ -51,9 +56,9 @@ def _asked(side: Side, leaf: Leaf) -> set[str]:
     """Everyone of a forget set, those too who were shown or left out; of the other splits, who was asked about."""
     people = {sample.person for sample in side.samples[leaf.name]}
     facts = side.facts[leaf.name]
-    whom = facts.get("whom")
-    if leaf.split in (Split.FORGET, Split.TEST):
-        more = whom if isinstance(whom, list) else facts.get("shot_people")
+    if leaf.role == FORGET:
+        forget_set = facts.get("whom")
+        more = forget_set if isinstance(forget_set, list) else facts.get("shot_people")
         people |= set(map(str, more)) if isinstance(more, list) else set()
     return people
 

@@ -1,11 +1,11 @@
 """Every text score of our scorers once more, from the logged answer: a logged score is a claim."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from mllmu_tasks.benchmarks.mllmu.spec import Task
 from mllmu_tasks.results.gate.sides import Problem, Side
+from mllmu_tasks.results.options import read_options
 from mllmu_tasks.results.runs import Sample
 from mllmu_tasks.scorers.text import score_answer
 
@@ -41,27 +41,16 @@ def _follows(sample: Sample) -> bool:
     raw = raw[0] if isinstance(raw, list) and len(raw) == 1 else raw
     if not isinstance(raw, str):
         return False
-    options = _options(sample.logged.get("options"))
+    options = read_options(sample)
     assumed = {sample.prediction: "an option"} if options is None else options  # as of an earlier version
-    made = score_answer(sample.leaf.task, raw, sample.gold, assumed)
+    made = score_answer(Task(sample.leaf.task), raw, sample.gold, assumed)
     known = {**sample.metrics, "score": sample.score, "answered": float(sample.answered)}
     numbers = {key: value for key, value in made.items() if key.startswith("mllmu_") or key in ("score", "answered")}
-    if options is not None or sample.leaf.task is not Task.CLASSIFICATION:
+    if options is not None or sample.leaf.task != Task.CLASSIFICATION:
         known["parsed"], numbers["parsed"] = float(sample.parsed), made["parsed"]
     return sample.prediction == made["prediction"] and all(
         key in known and abs(known[key] - value) <= CLOSE for key, value in numbers.items()
     )
-
-
-def _options(logged: object) -> dict[str, str] | None:
-    """letter -> text; None if they were not logged."""
-    if not isinstance(logged, str):
-        return None
-    try:
-        found = json.loads(logged) if logged else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _counted(sample: Sample) -> bool:

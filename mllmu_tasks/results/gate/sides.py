@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mllmu_tasks.benchmarks.mllmu.spec import OUR_MODELS, Leaf, Split
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.own_models import OUR_MODELS
 from mllmu_tasks.results import validity
+from mllmu_tasks.results.columns import RETAIN, Leaf
 from mllmu_tasks.results.gate.pinned import verify
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
 from mllmu_tasks.results.tables.comparable import COMPARED
@@ -123,7 +124,7 @@ def _leaf_problems(role: str, run: Run, leaf: Leaf, samples: list[Sample]) -> It
 
 def _silence(role: str, run: Run, leaf: Leaf, samples: list[Sample], least: float) -> Iterable[Problem]:
     silent = sum(not sample.answered for sample in samples)
-    kept = leaf.split in (Split.RETAIN, Split.REAL)
+    kept = leaf.role == RETAIN
     if silent and run.model not in OUR_MODELS:
         text = f"{silent} of {len(samples)} questions not answered, and {run.model} may hide errors that way"
         yield Problem(role, leaf.name, text, hides=kept)

@@ -65,7 +65,7 @@ class Plan:
 
 
 def generation_samples(run: Run) -> Iterator[Sample]:
-    return (sample for sample in run.samples if sample.leaf.task is Task.GENERATION)
+    return (sample for sample in run.samples if sample.leaf.task == Task.GENERATION)
 
 
 def asked(sample: Sample) -> Asked:
