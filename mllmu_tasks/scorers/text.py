@@ -47,10 +47,10 @@ def unscorable(task: Task, gold: str) -> str | None:
     by its rest: of a sentence in Cyrillic, by the year in it.
     """
     letters = sum(map(str.isalnum, gold))
-    if task is Task.GENERATION:
+    if task == Task.GENERATION:
         seen = len(SEEN_BY_ROUGE.findall(gold.lower()))
         return UNSCORABLE[task] if not seen or 2 * seen < letters else None
-    return UNSCORABLE[task] if task is Task.CLOZE and not letters else None
+    return UNSCORABLE[task] if task == Task.CLOZE and not letters else None
 
 
 def score_answer(task: Task, raw: str, gold: str, options: dict[str, str | None]) -> dict[str, float | str]:
@@ -60,12 +60,12 @@ def score_answer(task: Task, raw: str, gold: str, options: dict[str, str | None]
     """
     answer = clean(raw)
     answered = float(bool(answer))
-    if task is Task.CLASSIFICATION:
+    if task == Task.CLASSIFICATION:
         letter = answer[:1].upper()
         letter = letter if letter in options else ""
         there = bool((options.get(letter) or "").strip())  # the official code reads the letter of a missing option, too
         metrics, prediction, parsed = {"mllmu_accuracy": float(there and letter == gold)}, letter, float(there)
-    elif task is Task.CLOZE:
+    elif task == Task.CLOZE:
         right = float(gold.lower() in answer.lower())
         metrics, prediction, parsed = {"mllmu_cloze": right}, answer, answered
     else:
