@@ -66,9 +66,9 @@ def _judge(
     results: Folders, policy, baseline: Path | None, reference: Path | None, warn: bool, allow_replay: bool
 ) -> "Gate":
     """The gate; what cannot be read is a problem in it, so that reports are written for failed runs too."""
+    from mllmu_tasks.results.gate.evaluation import Problem, open_side
     from mllmu_tasks.results.gate.judge import judge
     from mllmu_tasks.results.gate.outcomes import Gate
-    from mllmu_tasks.results.gate.sides import Problem, open_side
 
     sides = {}
     asked = {"results": results, "baseline": [baseline], "reference": [reference]}

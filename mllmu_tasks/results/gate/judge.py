@@ -8,11 +8,11 @@ from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.results.columns import USUAL_RATIO
 from mllmu_tasks.results.gate import other_benchmarks
 from mllmu_tasks.results.gate.established import establish
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem, grouped, incomparable
 from mllmu_tasks.results.gate.names import leaves_of, require_known
 from mllmu_tasks.results.gate.outcomes import Gate, Outcome, Reason, Verdict
 from mllmu_tasks.results.gate.policy import Policy
 from mllmu_tasks.results.gate.rules import COUNTS, MEASURED, SCORE, Rule
-from mllmu_tasks.results.gate.sides import Problem, Side, grouped, incomparable
 from mllmu_tasks.results.runs import Sample
 from mllmu_tasks.results.stats.contrast import Contrast, Kind, Reported, holm
 from mllmu_tasks.results.stats.scale import Rescaled, contrast_of
@@ -20,9 +20,9 @@ from mllmu_tasks.results.stats.scale import Rescaled, contrast_of
 
 def judge(
     policy: Policy,
-    results: Side,
-    baseline: Side | None = None,
-    reference: Side | None = None,
+    results: Evaluation,
+    baseline: Evaluation | None = None,
+    reference: Evaluation | None = None,
     *,
     warn: bool = False,
     allow_replay: bool = False,
@@ -64,7 +64,7 @@ def judge(
     )
 
 
-def _ratio(policy: Policy, results: Side) -> int:
+def _ratio(policy: Policy, results: Evaluation) -> int:
     """The forget ratio of rules that do not name one."""
     undivided = {split for split, ratios in policy.names.splits.items() if not ratios}
     if len(results.ratios) > 1 and any(
@@ -76,7 +76,7 @@ def _ratio(policy: Policy, results: Side) -> int:
 
 
 def _judge_one(
-    rule: Rule, sides: dict[str, Side], troubles: dict[str, list], leaves: list[str], policy: Policy, used: list
+    rule: Rule, sides: dict[str, Evaluation], troubles: dict[str, list], leaves: list[str], policy: Policy, used: list
 ) -> Outcome:
     needs = rule.bound.sides
     role = next((role for role in needs if role in sides), "")
@@ -98,7 +98,7 @@ def _judge_one(
     return outcome
 
 
-def _missing(side: Side, rule: Rule, leaves: Sequence[str]) -> list[Problem]:
+def _missing(side: Evaluation, rule: Rule, leaves: Sequence[str]) -> list[Problem]:
     if rule.benchmark:
         if side.benchmark(rule.benchmark):
             return []
@@ -115,7 +115,7 @@ def _missing(side: Side, rule: Rule, leaves: Sequence[str]) -> list[Problem]:
     return problems
 
 
-def _test(rule: Rule, sides: Sequence[Side], leaves: Sequence[str], policy: Policy) -> Outcome:
+def _test(rule: Rule, sides: Sequence[Evaluation], leaves: Sequence[str], policy: Policy) -> Outcome:
     chosen = [_by_question(side, leaves) for side in sides]
     keys = list(chosen[0])
     people = {sample.person for sample in chosen[0].values()}
@@ -138,7 +138,7 @@ def _test(rule: Rule, sides: Sequence[Side], leaves: Sequence[str], policy: Poli
     return _decide(rule, subject, policy, known)
 
 
-def _by_question(side: Side, leaves: Sequence[str]) -> dict[tuple, Sample]:
+def _by_question(side: Evaluation, leaves: Sequence[str]) -> dict[tuple, Sample]:
     return {(name, s.person, s.question_index): s for name in leaves for s in side.samples[name]}
 
 
@@ -148,7 +148,7 @@ def _value(sample: Sample, metric: str) -> float:
     return sample.score if metric == SCORE else sample.metrics[metric]
 
 
-def _test_benchmark(rule: Rule, sides: Sequence[Side], policy: Policy) -> Outcome:
+def _test_benchmark(rule: Rule, sides: Sequence[Evaluation], policy: Policy) -> Outcome:
     here, *there = (other_benchmarks.read_metric(side, rule) for side in sides)
     other = there[0] if there else None
     known = {"score": here.value, "other": other.value if other else None, "questions": len(here.single) or None}
@@ -246,7 +246,7 @@ def _urgency(outcome: Outcome) -> tuple:
     return order, outcome.reason is not Reason.INCOMPLETE, outcome.p_broken if outcome.p_broken is not None else 0.0
 
 
-def _notes(results: Side, sides: dict[str, Side]) -> list[str]:
+def _notes(results: Evaluation, sides: dict[str, Evaluation]) -> list[str]:
     notes = []
     backends = {role: sorted({run.model for run in side.runs}) for role, side in sides.items()}
     for role, names in backends.items():

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from mllmu_tasks import __version__
+from mllmu_tasks.results.gate.evaluation import grouped
 from mllmu_tasks.results.gate.outcomes import Gate, Outcome, Verdict
-from mllmu_tasks.results.gate.sides import grouped
 from mllmu_tasks.results.stats.contrast import Kind
 from mllmu_tasks.results.tables.rendering import UNLIMITED, Grid, as_markdown, as_text
 from mllmu_tasks.text_safety import json_text, one_line, printable

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mllmu_tasks.results.gate.sides import Problem, Side
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem
 from mllmu_tasks.results.options import read_options
 from mllmu_tasks.results.runs import Sample
 from mllmu_tasks.scorers.text import score_answer
@@ -13,12 +13,12 @@ TASKS = {"mllmu_accuracy": "classification", "mllmu_cloze": "cloze", "mllmu_roug
 """The score of a leaf -> the task that our scorer knows it by."""
 
 
-def problems(side: Side) -> list[Problem]:
+def problems(side: Evaluation) -> list[Problem]:
     """Samples whose scores do not follow from their answers, or that lmms-eval's own means left out."""
     return [problem for leaf, samples in side.samples.items() for problem in _of_leaf(side, leaf, samples)]
 
 
-def _of_leaf(side: Side, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Problem]:
+def _of_leaf(side: Evaluation, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Problem]:
     if samples and samples[0].leaf.score.name not in TASKS:
         named = samples[0].leaf.score.name
         yield Problem(side.role, leaf, f"no scorer that is installed here has its metrics ({named})")

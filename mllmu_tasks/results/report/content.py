@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from mllmu_tasks.results.columns import FORGET, RETAIN
 from mllmu_tasks.results.report import examples, figures, people_figures, provenance, theme
 from mllmu_tasks.results.report.figures import Subject
-from mllmu_tasks.results.report.gather import Evaluations, Role, gather
+from mllmu_tasks.results.report.gather import RowKind, Study, gather
 from mllmu_tasks.results.report.scores import score_all
 from mllmu_tasks.results.report.tables import Table, tables
 from mllmu_tasks.results.report.training import Training, load_training
@@ -85,7 +85,7 @@ def compose(
     )
 
 
-def _summary(found: Evaluations) -> str:
+def _summary(found: Study) -> str:
     people = {s.person for row in found.rows for samples in row.side.samples.values() for s in samples}
     forgotten = {
         s.person
@@ -106,8 +106,8 @@ def _summary(found: Evaluations) -> str:
     return " · ".join(parts)
 
 
-def _reading(found: Evaluations) -> str:
-    vanilla, reference = found.one(Role.VANILLA), found.one(Role.REFERENCE)
+def _reading(found: Study) -> str:
+    vanilla, reference = found.one(RowKind.VANILLA), found.one(RowKind.REFERENCE)
     low = f"to {reference.name}, which never met these people" if reference else "(no retain-only model is given)"
     high = f"at {vanilla.name}, the model before unlearning" if vanilla else "(no vanilla model is given)"
     bold = (

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.columns import FORGET, RETAIN, Leaf
 from mllmu_tasks.results.options import read_options
-from mllmu_tasks.results.report.gather import Evaluations
+from mllmu_tasks.results.report.gather import Study
 from mllmu_tasks.results.runs import Sample
 
 SEED = 0
@@ -68,7 +68,7 @@ class Example:
     asked: tuple[Asked, ...]
 
 
-def draw(found: Evaluations, pictures: Pictures | None = None) -> list[Example]:
+def draw(found: Study, pictures: Pictures | None = None) -> list[Example]:
     """A sample of the people that all rows were asked about, forget first, then retain; the same at each call.
 
     Raises UserError if the pictures are not of the data that were evaluated.
@@ -81,7 +81,7 @@ def draw(found: Evaluations, pictures: Pictures | None = None) -> list[Example]:
     return examples
 
 
-def _of_split(found: Evaluations, split: str, pictures: Pictures | None, rng: random.Random) -> list[Example]:
+def _of_split(found: Study, split: str, pictures: Pictures | None, rng: random.Random) -> list[Example]:
     leaves = [leaf for (name, _, _), leaf in found.leaves.items() if name == split]
     common = {leaf: keys for leaf in leaves if (keys := _common(found, leaf))}
     people = sorted({person for keys in common.values() for person, _ in keys})
@@ -104,13 +104,13 @@ def _of_split(found: Evaluations, split: str, pictures: Pictures | None, rng: ra
     return examples
 
 
-def _common(found: Evaluations, leaf: Leaf) -> set[tuple[str, int]]:
+def _common(found: Study, leaf: Leaf) -> set[tuple[str, int]]:
     """The questions of a leaf that every row with this leaf was asked."""
     sets = [set(row.of(leaf)) for row in found.rows if row.of(leaf)]
     return set.intersection(*sets) if sets else set()
 
 
-def _asked(found: Evaluations, leaf: Leaf, key: tuple[str, int]) -> Asked:
+def _asked(found: Study, leaf: Leaf, key: tuple[str, int]) -> Asked:
     samples = {row.name: row.of(leaf)[key] for row in found.rows if row.of(leaf)}
     one = next(iter(samples.values()))
     options = {letter: text for letter, text in (read_options(one) or {}).items() if text}
@@ -134,7 +134,7 @@ def cut(text: str) -> str:
     return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…"
 
 
-def _require_same(found: Evaluations, leaves: Sequence[Leaf], pictures: Pictures) -> None:
+def _require_same(found: Study, leaves: Sequence[Leaf], pictures: Pictures) -> None:
     """Raise UserError if the content of the data has another hash than the results say."""
     for leaf in leaves:
         row = next(row for row in found.rows if row.of(leaf))

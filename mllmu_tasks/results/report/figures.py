@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from mllmu_tasks.results.columns import FORGET, RETAIN
 from mllmu_tasks.results.report import theme
-from mllmu_tasks.results.report.gather import Evaluations, Place, Role, Row
+from mllmu_tasks.results.report.gather import Place, Row, RowKind, Study
 from mllmu_tasks.results.report.scores import Score, Scores
 from mllmu_tasks.text_safety import one_line
 
@@ -23,13 +23,15 @@ SHORT = 18
 class Subject:
     """What the figures draw."""
 
-    found: Evaluations
+    found: Study
     scores: Scores
 
     def marks(self) -> dict[str, theme.Mark]:
         methods = {row.name: theme.mark(place) for place, row in enumerate(self.found.methods)}
-        frame = {Role.VANILLA: theme.VANILLA, Role.REFERENCE: theme.REFERENCE}
-        return {row.name: methods[row.name] if row.role is Role.METHOD else frame[row.role] for row in self.found.rows}
+        frame = {RowKind.VANILLA: theme.VANILLA, RowKind.REFERENCE: theme.REFERENCE}
+        return {
+            row.name: methods[row.name] if row.kind is RowKind.METHOD else frame[row.kind] for row in self.found.rows
+        }
 
     def score(self, row: Row | None, place: Place) -> Score | None:
         """None too where the number is no result."""
@@ -87,8 +89,8 @@ def _tradeoff_panel(subject: Subject, axis: Axes, forget: Place, kept: Place) ->
     axis.set_xticks(*TICKS)
     axis.set_yticks(*TICKS)
     for role, place, line in (
-        (Role.VANILLA, kept, axis.axhline),
-        (Role.REFERENCE, forget, axis.axvline),
+        (RowKind.VANILLA, kept, axis.axhline),
+        (RowKind.REFERENCE, forget, axis.axvline),
     ):
         score = subject.score(subject.found.one(role), place)
         if score:
@@ -120,7 +122,7 @@ def bars(subject: Subject, width: float) -> Figure:
             score = subject.score(row, pooled)
             if score is None:
                 continue
-            frame = row.role is not Role.METHOD
+            frame = row.kind is not RowKind.METHOD
             axis.barh(position, score.mean, height=0.66, color=theme.MUTED if frame else colour, alpha=0.55)
             axis.plot([score.low, score.high], [position, position], color=theme.INK, linewidth=0.9)
         axis.set(xlim=(0, 1.02), ylim=(len(names) - 0.4, -0.6))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.results.columns import ARROWS, USUAL_RATIO, Leaf, benchmarks_of
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem, grouped, incomparable, side_of
 from mllmu_tasks.results.gate.pinned import verify
-from mllmu_tasks.results.gate.sides import Problem, Side, grouped, incomparable, side_of
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
 from mllmu_tasks.results.validity import Flaw, Weight, explain, row_flaws
 
@@ -18,7 +18,7 @@ VANILLA = ("vanilla",)
 REFERENCE = ("retain_only", "retain-only")
 
 
-class Role(StrEnum):
+class RowKind(StrEnum):
     """What a row is: the model before unlearning, the one that never met the people, or a method between them."""
 
     VANILLA = "vanilla"
@@ -46,8 +46,8 @@ class Row:
     """One evaluated model."""
 
     name: str
-    role: Role
-    side: Side
+    kind: RowKind
+    side: Evaluation
 
     @cached_property
     def flaws(self) -> dict[str, tuple[Flaw, ...]]:
@@ -80,7 +80,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Evaluations:
+class Study:
     """All rows: vanilla first, then retain-only, then the methods in the order given.
 
     failed: what is no result at all. warnings: what is wrong with the rows; incomparable: why the rows must not be
@@ -93,12 +93,12 @@ class Evaluations:
     warnings: tuple[str, ...]
     incomparable: tuple[str, ...]
 
-    def one(self, role: Role) -> Row | None:
-        return next((row for row in self.rows if row.role is role), None)
+    def one(self, role: RowKind) -> Row | None:
+        return next((row for row in self.rows if row.kind is role), None)
 
     @property
     def methods(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.role is Role.METHOD)
+        return tuple(row for row in self.rows if row.kind is RowKind.METHOD)
 
     @cached_property
     def leaves(self) -> dict[tuple[str, str, str], Leaf]:
@@ -155,7 +155,7 @@ class Evaluations:
         return any(row.of(leaf) or row.is_void(leaf) for row in self.rows for leaf in leaves)
 
 
-def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | None = None) -> Evaluations:
+def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | None = None) -> Study:
     """Read everything. Raises UserError if there is no result, more than one forget ratio, or no row of that name."""
     loaded, failed, older = _load(paths)
     if not loaded:
@@ -166,15 +166,15 @@ def gather(paths: Sequence[Path], vanilla: str | None = None, reference: str | N
     names = _names(loaded)
     roles = _roles(names, vanilla, reference)
     rows = [
-        Row(name, roles.get(name, Role.METHOD), side_of(name, tuple(runs), LEAST_ANSWERED))
+        Row(name, roles.get(name, RowKind.METHOD), side_of(name, tuple(runs), LEAST_ANSWERED))
         for name, (_, runs) in zip(names, loaded, strict=True)
     ]
-    rows.sort(key=lambda row: list(Role).index(row.role))
+    rows.sort(key=lambda row: list(RowKind).index(row.kind))
     said = {(row.name, flaw.leaf, flaw.text) for row in rows for flaw in row.void}
     problems = [p for row in rows for p in row.side.problems if (p.side, p.leaf, p.text) not in said]
     problems += [Problem(row.name, "", text) for row in rows for text in _missing(row, rows)]
     apart = [problem for row in rows[1:] for problem in incomparable(rows[0].side, row.side)]
-    return Evaluations(
+    return Study(
         rows=tuple(rows),
         ratio=ratios[0] if ratios else USUAL_RATIO,
         failed=(*failed, *("; ".join(explain({row.name: row.void})) for row in rows if row.void)),
@@ -219,9 +219,9 @@ def _names(loaded: Sequence[tuple[Path, list[Run]]]) -> list[str]:
     return [n if names.count(n) == 1 else f"{n} ({names[: i + 1].count(n)})" for i, n in enumerate(names)]
 
 
-def _roles(names: Sequence[str], vanilla: str | None, reference: str | None) -> dict[str, Role]:
-    roles: dict[str, Role] = {}
-    for role, wanted, usual in ((Role.REFERENCE, reference, REFERENCE), (Role.VANILLA, vanilla, VANILLA)):
+def _roles(names: Sequence[str], vanilla: str | None, reference: str | None) -> dict[str, RowKind]:
+    roles: dict[str, RowKind] = {}
+    for role, wanted, usual in ((RowKind.REFERENCE, reference, REFERENCE), (RowKind.VANILLA, vanilla, VANILLA)):
         if wanted is not None and wanted not in names:
             raise UserError(f"--{role} {wanted}: there is no row of that name.{did_you_mean(wanted, names)}")
         found = wanted or next((name for name in usual if name in names), None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mllmu_tasks import __version__
-from mllmu_tasks.results.report.gather import Evaluations, Row
+from mllmu_tasks.results.report.gather import Row, Study
 from mllmu_tasks.results.report.people_figures import evaluation_seconds
 from mllmu_tasks.results.report.training import Training
 from mllmu_tasks.results.runs import Run
@@ -28,7 +28,7 @@ class Origin:
     files: tuple[str, ...]
 
 
-def origins(found: Evaluations) -> list[Origin]:
+def origins(found: Study) -> list[Origin]:
     return [
         Origin(
             row=row.name,
@@ -105,7 +105,7 @@ def _settings(row: Row) -> dict[str, str]:
     return {"data": one("data"), "data hash": shown, "seed": one("seed"), "shots": one("shots")}
 
 
-def _answered(found: Evaluations, row: Row) -> dict[str, float]:
+def _answered(found: Study, row: Row) -> dict[str, float]:
     rates = {}
     for split in found.splits:
         leaves = [leaf.name for (name, _, _), leaf in found.leaves.items() if name == split]

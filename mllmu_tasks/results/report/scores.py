@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mllmu_tasks.results.columns import Metric
-from mllmu_tasks.results.report.gather import Evaluations, Place, Row
+from mllmu_tasks.results.report.gather import Place, Row, Study
 from mllmu_tasks.results.runs import Sample
 from mllmu_tasks.results.stats.contrast import Contrast, Kind, holm
 from mllmu_tasks.results.stats.scale import Rescaled, contrast_of
@@ -36,7 +36,7 @@ Scores = dict[tuple[str, Place], Score]
 """(row name, place) -> score; a place without questions is absent."""
 
 
-def score_all(found: Evaluations) -> Scores:
+def score_all(found: Study) -> Scores:
     """Every split x task x modality, and both modalities pooled, of every row."""
     scores: Scores = {}
     for place in places(found):
@@ -54,7 +54,7 @@ def score_all(found: Evaluations) -> Scores:
     return scores
 
 
-def places(found: Evaluations) -> list[Place]:
+def places(found: Study) -> list[Place]:
     """All places that some row has questions for, in the benchmark's order; those of joined metrics at the end."""
     pairs = list(dict.fromkeys((split, task) for split, task, _ in found.leaves))
     every = [found.place(split, task, modality) for split, task in pairs for modality in (*found.modalities, None)]
@@ -66,7 +66,7 @@ def places(found: Evaluations) -> list[Place]:
     ]
 
 
-def pick(found: Evaluations, row: Row, place: Place) -> dict[tuple, Sample]:
+def pick(found: Study, row: Row, place: Place) -> dict[tuple, Sample]:
     """The scored questions of a place by (modality, person, question index); {} unless all pooled parts are there."""
     parts = [(leaf, row.of(leaf)) for leaf in found.leaves_at(place)]
     if not all(part for _, part in parts):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mllmu_tasks.results.report.figures import Subject
-from mllmu_tasks.results.report.gather import Place, Role
+from mllmu_tasks.results.report.gather import Place, RowKind
 from mllmu_tasks.results.report.scores import Score
 from mllmu_tasks.results.tables.labels import short
 
@@ -15,7 +15,7 @@ PART, PART_WORDS = "*", "Not all questions of the benchmark: the warnings above 
 @dataclass(frozen=True)
 class Line:
     name: str
-    role: Role
+    kind: RowKind
     cells: tuple[Score | None, ...]
 
 
@@ -53,7 +53,7 @@ def _table(subject: Subject, title: str, places: Sequence[Place], *, by_split: b
         groups[head] = groups.get(head, 0) + 1
     heads = [short(place.task) if by_split else str(place.modality) for place in places]
     lines = [
-        Line(row.name, row.role, tuple(subject.scores.get((row.name, place)) for place in places))
+        Line(row.name, row.kind, tuple(subject.scores.get((row.name, place)) for place in places))
         for row in subject.found.rows
     ]
     return Table(title, tuple(groups.items()), tuple(heads), tuple(lines))

@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 import pytest
 import recorded
 
+from mllmu_tasks.results.gate.evaluation import open_side
 from mllmu_tasks.results.gate.judge import judge
 from mllmu_tasks.results.gate.outcomes import Verdict
 from mllmu_tasks.results.gate.policy import parse_policy
 from mllmu_tasks.results.gate.printing import as_json, junit, markdown, text
-from mllmu_tasks.results.gate.sides import open_side
 
 FORGET, TEST, RETAIN = "mllmu_forget_cloze_image", "mllmu_test_cloze_image", "mllmu_retain_cloze_image"
 RULES = """
