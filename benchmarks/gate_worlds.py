@@ -13,8 +13,9 @@ import numpy as np
 from scipy import stats
 
 from mllmu_tasks.benchmarks.mllmu.spec import Modality, Split, Task
+from mllmu_tasks.results.gate.names import default_names
 from mllmu_tasks.results.gate.policy import default_text, parse_policy
-from mllmu_tasks.results.gate.rules import TASKS, Rule
+from mllmu_tasks.results.gate.rules import Rule
 from mllmu_tasks.results.stats.evidence import above_zero_by_flips, cluster_t, gaffke
 
 LEVEL = 0.05
@@ -198,8 +199,9 @@ def _held(world: World, rule: Rule, runs: int, seed: int) -> np.ndarray:
 
 
 def _differences(world: World, rule: Rule, runs: int, seed: int) -> np.ndarray:
-    people = 153 if rule.split is Split.REAL else 475 - SHOWN[rule.task]
-    rng = np.random.default_rng((seed, 1 + list(Split).index(rule.split), TASKS.index(rule.task)))
+    people = 153 if rule.split == Split.REAL else 475 - SHOWN[rule.task]
+    task = list(default_names().tasks).index(rule.task)
+    rng = np.random.default_rng((seed, 1 + list(Split).index(rule.split), task))
     normal = rng.standard_normal((runs, people))
     before, after = answers(rng, normal, world.before, 2 * QUESTIONS[rule.task], rule.task, world, world.loss)
     return np.round(after - before, 9)

@@ -2,8 +2,8 @@
 
 import json
 
+from mllmu_tasks.artifacts.task_file import config_hash
 from mllmu_tasks.benchmarks.mllmu.spec import VOCABULARY, Leaf, Task
-from mllmu_tasks.harness.task_config import config_hash
 from mllmu_tasks.scorers.base import SCORING, get, score_answer
 
 BASE, ADAPTER, OTHER = "b" * 32, "a" * 64, "c" * 32

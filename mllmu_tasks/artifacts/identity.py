@@ -16,6 +16,11 @@ LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 SAMPLE_BYTES = 64
 
 
+def short_hash(text: str) -> str:
+    """16 hex digits, as results files note a text; "" for no text."""
+    return digest([text])[:16] if text else ""
+
+
 def digest(parts: Iterable[str | bytes]) -> str:
     """sha256 hex of the parts, each with its length."""
     sha = hashlib.sha256()

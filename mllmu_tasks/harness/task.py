@@ -159,6 +159,8 @@ def facts(items: Sequence[str]) -> Recorded:
     configuration, generation = task_config.shipped(leaf)
     known = {
         **benchmark.questions(leaf).facts(),
+        "order": [known.name for known in benchmark.leaves()].index(leaf.name),
+        "modalities": list(map(str, benchmark.modalities)),
         "metrics": scorers.get(benchmark.task(leaf.task).scorer).describe(),
         "scoring": SCORING,
         "configuration": configuration,

@@ -1,33 +1,11 @@
-"""How a leaf is asked, as lmms-eval records it: compared with the task files of this package."""
+"""How a leaf is asked: what the task files of this package say, in the form in which lmms-eval records it."""
 
 import functools
-import json
-import re
-from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any
 
+from mllmu_tasks.artifacts.task_file import GENERATION, config_hash
 from mllmu_tasks.benchmarks import registry
 from mllmu_tasks.benchmarks.vocabulary import Leaf
-from mllmu_tasks.harness.answer_store import digest
-
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-GENERATION = "generation_kwargs"
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """16 hex digits of a leaf's configuration without its generation settings, which are compared by themselves.
-
-    config: as in `configs` of a results file. Left aside is what differs by machine: addresses and folders.
-    """
-    kept = {key: value for key, value in config.items() if key != GENERATION}
-    data = kept.get("dataset_kwargs")
-    if isinstance(data, Mapping) and isinstance(files := data.get("data_files"), Mapping):
-        kept["dataset_kwargs"] = {
-            **data,
-            "data_files": {key: PurePath(str(file)).name for key, file in files.items()},
-        }
-    return digest([_ADDRESS.sub("", json.dumps(kept, sort_keys=True, default=str))])[:16]
 
 
 @functools.cache

@@ -1,12 +1,12 @@
 """Logged answers scored again: by a text scorer of the user's, or by whatever else needs no model."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results import joined
 from mllmu_tasks.results.gate.pinned import MANIFEST
+from mllmu_tasks.results.options import read_options
 from mllmu_tasks.results.runs import Run, Sample, load_runs
 from mllmu_tasks.results.validity import Weight, all_flaws
 from mllmu_tasks.scorers import base
@@ -58,7 +58,7 @@ def _score(scorer: base.Scorer, sample: Sample, run: Run) -> dict[str, float]:
     raw = logged_answer(sample)
     if raw is None:
         raise UserError(f"'{run.file}' holds no answer of person {sample.person}; evaluate the model again.")
-    made = base.score_answer(scorer, raw, sample.gold, logged_options(sample) or {})
+    made = base.score_answer(scorer, raw, sample.gold, read_options(sample) or {})
     return {metric.name: float(made[metric.name]) for metric in scorer.metrics}
 
 
@@ -67,15 +67,3 @@ def logged_answer(sample: Sample) -> str | None:
     raw = sample.logged.get("filtered_resps", sample.prediction)
     raw = raw[0] if isinstance(raw, list) and len(raw) == 1 else raw
     return raw if isinstance(raw, str) else None
-
-
-def logged_options(sample: Sample) -> dict[str, str] | None:
-    """letter -> text; None if they were not logged."""
-    logged = sample.logged.get("options")
-    if not isinstance(logged, str):
-        return None
-    try:
-        found = json.loads(logged) if logged else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mllmu_tasks.benchmarks.mllmu.spec import OUR_MODELS, RATIOS, Leaf, Split, group_name
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.own_models import OUR_MODELS
+from mllmu_tasks.results import joined, old_format
+from mllmu_tasks.results.columns import Leaf, describes_itself, leaf_of
 from mllmu_tasks.strict_json import expect, expect_number, is_finite, loads, read_lines, read_object, reason, shortened
 
-RESULTS_SUFFIX = "_results.json"
+RESULTS_SUFFIX = joined.RESULTS_SUFFIX
 FACTS_METRIC = "mllmu_facts,none"
 FACT_TYPES = {
     "data": str,
@@ -23,7 +25,6 @@ FACT_TYPES = {
     "left_out": dict,
 }
 """Of what every leaf records; each may be absent or null."""
-GROUPS = {group_name(split, ratio) for split in (None, *Split) for ratio in RATIOS}
 ABOUT = (
     "lmms_eval_version",
     "git_hash",
@@ -37,7 +38,7 @@ LOGGED = ("filtered_resps", "options", "mllmu_by_person")
 
 @dataclass(frozen=True)
 class Sample:
-    """One scored question as logged by lmms-eval (see `scoring.py` for the fields). logged: LOGGED, as they are."""
+    """One scored question as logged by lmms-eval. metrics: the leaf's and joined ones. logged: LOGGED, as they are."""
 
     leaf: Leaf
     person: str
@@ -154,16 +155,19 @@ def load_run(file: Path) -> Run:
     leaves, other, unknown = [], {}, []
     for task, values in scores.items():
         try:
-            leaves.append(Leaf.parse(task))
-        except ValueError:
-            if not task.startswith("mllmu"):
-                other[task] = values
-            elif task not in groups and task not in GROUPS:
-                unknown.append(task)
+            leaf = old_format.leaf_of(task)
+            leaf = leaf_of(task, facts[task], leaf) if describes_itself(facts[task]) else leaf
+        except ValueError as error:
+            raise UserError(f"'{file}' is no results file of lmms-eval ({FACTS_METRIC} of {task}: {error}).") from error
+        if leaf:
+            leaves.append(leaf)
+        elif not old_format.claims(task):
+            other[task] = values
+        elif task not in groups and not old_format.is_group(task):
+            unknown.append(task)
     date = file.name.removesuffix(RESULTS_SUFFIX)
-    samples = []
-    for leaf in leaves:
-        samples += _samples(file.with_name(f"{date}_samples_{leaf.name}.jsonl"), leaf)
+    samples = {leaf: _samples(file.with_name(f"{date}_samples_{leaf.name}.jsonl"), leaf) for leaf in leaves}
+    leaves, samples = _join(file, samples)
     return Run(
         file=file,
         model=config.get("model") or "",
@@ -171,14 +175,32 @@ def load_run(file: Path) -> Run:
         date=date,
         limit=config.get("limit"),
         facts={leaf.name: facts[leaf.name] for leaf in leaves},
-        leaves=tuple(leaves),
-        samples=tuple(samples),
+        leaves=leaves,
+        samples=samples,
         other_results=other,
         scores={leaf.name: scores[leaf.name] for leaf in leaves},
         config=config,
         about={key: results.get(key) for key in ABOUT},
         unknown=tuple(unknown),
     )
+
+
+def _join(file: Path, scored: dict[Leaf, list[Sample]]) -> tuple[tuple[Leaf, ...], tuple[Sample, ...]]:
+    """Leaves and samples with the columns that scorers put beside the run. Raises UserError."""
+    values: dict[tuple[str, str, int], dict[str, float]] = {}
+    metrics: dict[str, dict] = {}
+    for row in joined.read(file):
+        values.setdefault((row.leaf, row.person, row.question_index), {}).update(row.values)
+        metrics.setdefault(row.leaf, {}).update({metric.name: metric for metric in row.metrics})
+    leaves: list[Leaf] = []
+    samples: list[Sample] = []
+    for plain, found in scored.items():
+        leaf = plain.with_joined(metrics[plain.name].values()) if plain.name in metrics else plain
+        leaves.append(leaf)
+        for sample in found:
+            more = values.get((leaf.name, sample.person, sample.question_index), {})
+            samples.append(replace(sample, leaf=leaf, metrics=sample.metrics | more) if leaf.joined else sample)
+    return tuple(leaves), tuple(samples)
 
 
 def _config(given: dict) -> dict:
@@ -237,7 +259,8 @@ def _sample(row: dict, leaf: Leaf) -> Sample:
         metrics={
             key: expect_number(row, key)
             for key, value in row.items()
-            if key.startswith("mllmu_") and isinstance(value, (int, float)) and not isinstance(value, bool)
+            if (key.startswith("mllmu_") and isinstance(value, (int, float)) and not isinstance(value, bool))
+            or leaf.metric(key)
         },
         question=expect(row, "question", str, default=""),
         logged={key: row[key] for key in LOGGED if key in row},

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from mllmu_tasks.benchmarks.mllmu.spec import METRICS, Leaf
+from mllmu_tasks.results.columns import Leaf
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.strict_json import is_finite
 
@@ -80,11 +80,12 @@ def damage(run: Run, leaf: Leaf, samples: Sequence[Sample]) -> Iterator[str]:
         yield f"{len(samples)} of {asked} questions are scored"
     if len({(sample.person, sample.question_index) for sample in samples}) < len(samples):
         yield "questions are logged twice"
-    metrics = METRICS[leaf.task]
-    if not all(0 <= value <= 1 for sample in samples for value in (sample.score, *_of(sample, metrics))):
-        yield "scores outside 0..1"
-    elif any(abs(value - sample.score) > CLOSE for sample in samples for value in _of(sample, metrics[:1])):
-        yield f"the score of a question is not its {metrics[0]}"
+    beyond = [metric for metric in leaf.metrics if not all(map(metric.holds, _values(samples, metric.name)))]
+    if beyond or not all(leaf.score.holds(sample.score) for sample in samples):
+        bounds = (beyond or leaf.metrics)[0]
+        yield f"scores outside {bounds.low:g}..{bounds.high:g}"
+    elif any(abs(sample.metrics.get(leaf.score.name, sample.score) - sample.score) > CLOSE for sample in samples):
+        yield f"the score of a question is not its {leaf.score.name}"
     else:
         yield from _contradictions(run, leaf, samples)
 
@@ -97,14 +98,14 @@ def _least(run: Run, asked: int) -> int:
     return min(asked, int(run.limit)) if whole else 0
 
 
-def _of(sample: Sample, metrics: Iterable[str]) -> list[float]:
-    return [sample.metrics[name] for name in metrics if name in sample.metrics]
+def _values(samples: Iterable[Sample], metric: str) -> list[float]:
+    return [sample.metrics[metric] for sample in samples if metric in sample.metrics]
 
 
 def _contradictions(run: Run, leaf: Leaf, samples: Sequence[Sample]) -> Iterator[str]:
     """Where the means are others than the results file says."""
     columns = {"mllmu_by_person": [sample.score for sample in samples]}
-    columns |= {name: [value for s in samples for value in _of(s, [name])] for name in METRICS[leaf.task]}
+    columns |= {metric.name: _values(samples, metric.name) for metric in leaf.metrics}
     for name, values in columns.items():
         reported = run.scores[leaf.name].get(f"{name},none")
         if len(values) != len(samples) or not samples or not isinstance(reported, (int, float)):

@@ -17,7 +17,7 @@ from typing import Any
 from mllmu_tasks.answers import clean
 from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.outside import execute, split_name
-from mllmu_tasks.scorers.metrics import Metric, check_names, ordered
+from mllmu_tasks.scorers.metrics import Metric, check_names
 
 SCORING = 1
 """Goes up when an answer would get another score than before, and only then: a gate compares runs by it."""
@@ -180,7 +180,7 @@ def check(scorer: Scorer, where: str) -> Scorer:
     if (scorer.score is None) == (scorer.needs is Needs.TEXT):
         raise UserError(f"{where}: a scorer that needs '{Needs.TEXT}' has a function `score`, and no other has.")
     for metric in scorer.metrics:
-        if not ordered(metric.low, metric.high):
+        if not metric.low < metric.high:
             raise UserError(f"{where}: the bounds of {metric.name} are {metric.low} and {metric.high}; low is first.")
     ours = [metric.name for known in SCORERS for metric in get(known).metrics]
     check_names([metric.name for metric in scorer.metrics], ours, where)

@@ -1,5 +1,6 @@
 """What a number means: its direction, bounds and unit of clustering; as results files hold it, and read back."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +21,14 @@ BETTER = {True: "low", False: "high"}
 class Metric:
     """A number that an answer gets. low_on_forget, low_on_retain: whether a low value is wanted of such a split.
 
-    low, high: the bounds of its values, None for none. cluster: the column whose equal values belong together.
+    low, high: the bounds of its values, infinite for none. cluster: the column whose equal values belong together.
     """
 
     name: str
     low_on_forget: bool = True
     low_on_retain: bool = False
-    low: float | None = 0.0
-    high: float | None = 1.0
+    low: float = 0.0
+    high: float = 1.0
     cluster: str = "person"
 
     def wants_low(self, role: str) -> bool | None:
@@ -36,23 +37,17 @@ class Metric:
 
     def holds(self, value: Any) -> bool:
         """Whether a value is a finite number within the bounds."""
-        above = self.low is None or (is_finite(value) and value >= self.low)
-        return is_finite(value) and above and (self.high is None or value <= self.high)
+        return is_finite(value) and self.low <= value <= self.high
 
     def describe(self) -> dict[str, Any]:
         """All but its name, as results files hold it."""
         return {
             "better_on_forget": BETTER[self.low_on_forget],
             "better_on_retain": BETTER[self.low_on_retain],
-            "low": self.low,
-            "high": self.high,
+            "low": self.low if math.isfinite(self.low) else None,
+            "high": self.high if math.isfinite(self.high) else None,
             "cluster": self.cluster,
         }
-
-
-def ordered(low: float | None, high: float | None) -> bool:
-    """Whether values lie between two bounds, of which None is none."""
-    return low is None or high is None or low < high
 
 
 def read_metrics(given: dict[str, Any]) -> tuple[Metric, ...]:
@@ -63,8 +58,9 @@ def read_metrics(given: dict[str, Any]) -> tuple[Metric, ...]:
         better = [expect(fields, f"better_on_{role}", str) for role in ("forget", "retain")]
         if not set(better) <= set(BETTER.values()):
             raise ValueError(f"{name}: better is low or high, not {better}")
-        low, high = (None if fields.get(key) is None else expect_number(fields, key) for key in ("low", "high"))
-        if not ordered(low, high):
+        none = {"low": -math.inf, "high": math.inf}
+        low, high = (none[key] if fields.get(key) is None else expect_number(fields, key) for key in none)
+        if not low < high:
             raise ValueError(f"{name}: no value lies between {low} and {high}")
         metrics.append(Metric(name, better[0] == "low", better[1] == "low", low, high, expect(fields, "cluster", str)))
     return tuple(metrics)

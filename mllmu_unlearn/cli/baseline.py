@@ -23,8 +23,8 @@ def save(
 ) -> None:
     """Copy results and logged samples into one folder with a list of their hashes; refuses incomplete runs."""
     from mllmu_tasks.results.gate import pinned, rescored
+    from mllmu_tasks.results.gate.evaluation import grouped, open_side
     from mllmu_tasks.results.gate.policy import Policy
-    from mllmu_tasks.results.gate.sides import grouped, open_side
     from mllmu_tasks.text_safety import one_line
 
     side = open_side("baseline", results, Policy(rules=()).least_answered)
@@ -39,9 +39,9 @@ def save(
 def show(folder: Annotated[Path, typer.Argument(help="A folder made by `mllmu baseline save`.")]) -> None:
     """Print what is pinned and its scores; exits 2 if a file was changed after saving."""
     from mllmu_tasks.results.gate import pinned
+    from mllmu_tasks.results.gate.evaluation import side_of
     from mllmu_tasks.results.gate.identity import identity_of
     from mllmu_tasks.results.gate.policy import Policy
-    from mllmu_tasks.results.gate.sides import side_of
     from mllmu_tasks.results.runs import load_run, results_files
     from mllmu_tasks.results.tables.table import cells, render
     from mllmu_tasks.text_safety import one_line

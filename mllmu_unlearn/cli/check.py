@@ -1,7 +1,6 @@
 """`mllmu check`: lmms-eval output against a policy; exit code 0 held, 1 broken, 2 undecided."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -44,6 +43,7 @@ def check(
 ) -> None:
     from mllmu_tasks.results.gate import printing
     from mllmu_tasks.results.gate.policy import default_text, load_policy
+    from mllmu_tasks.results.tables.rendering import terminal_width
 
     if show_policy:
         print(default_text(), end="")
@@ -51,9 +51,8 @@ def check(
     if not results:
         raise UserError("name at least one output folder of lmms-eval.")
     gate = _judge(results, load_policy(policy), baseline, reference, undecided == "warn", allow_replay)
-    terminal = sys.stdout.isatty()
-    width = os.get_terminal_size().columns if terminal else 120
-    print(printing.text(gate, width=max(80, width), colour=terminal), end="")
+    width = terminal_width()
+    print(printing.text(gate, width=width, colour=width is not None), end="")
     _write(junit, printing.junit(gate))
     _write(markdown, printing.markdown(gate))
     _write(json_file, printing.as_json(gate))
@@ -67,9 +66,9 @@ def _judge(
     results: Folders, policy, baseline: Path | None, reference: Path | None, warn: bool, allow_replay: bool
 ) -> "Gate":
     """The gate; what cannot be read is a problem in it, so that reports are written for failed runs too."""
+    from mllmu_tasks.results.gate.evaluation import Problem, open_side
     from mllmu_tasks.results.gate.judge import judge
     from mllmu_tasks.results.gate.outcomes import Gate
-    from mllmu_tasks.results.gate.sides import Problem, open_side
 
     sides = {}
     asked = {"results": results, "baseline": [baseline], "reference": [reference]}

@@ -18,7 +18,6 @@ from mllmu_tasks.artifacts.folders import MARK
 from mllmu_tasks.artifacts.made_from import fingerprint_here
 from mllmu_tasks.artifacts.weight_files import PICKLES, files_of_model, first_not_finite
 from mllmu_tasks.benchmarks.mllmu.settings import DEFAULT_DATA
-from mllmu_tasks.benchmarks.mllmu.spec import group_name
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.loading import require_model_files
 from mllmu_tasks.results.runs import Run, load_runs
@@ -80,7 +79,7 @@ def forms(name: str, runs: Sequence[Run]) -> tuple[list[dict], list[dict]]:
         shown = _shown(data)
         day = f"{run.date[:4]}-{run.date[4:6]}-{run.date[6:8]}"
         for cell in cells([run]):
-            task, value = f"{group_name(cell.split, cell.ratio)}_{cell.task}", round(cell.estimate.mean, 4)
+            task, value = f"{cell.leaf.group}_{cell.task}", round(cell.estimate.mean, 4)
             notes = _notes(cell, facts, run)
             index.append(
                 EvalResult(

@@ -101,7 +101,7 @@ def test_honest_runs_show_that_it_remembers_and_on_what_that_rests(home, both):
 def test_the_judged_run_is_no_baseline(home, both):
     outcome = check(home, both / "faint", baseline=both / "faint")
     assert "baseline: is the judged run itself" in words(outcome)
-    assert "UNDECIDED │ retain cloze text" in outcome.output
+    assert "UNDECIDED  retain cloze text" in outcome.output
 
 
 def test_forget_leaves_about_other_data(home, both, adapter):
@@ -142,7 +142,7 @@ def test_answers_that_were_emptied_where_they_are_kept_are_asked_again(home, bot
 
 
 def test_the_configuration_in_force_is_the_one_that_is_shipped(both):
-    from mllmu_tasks.harness.task_config import config_hash
+    from mllmu_tasks.artifacts.task_file import config_hash
 
     (file,) = (both / "base").rglob("*_results.json")
     data = json.loads(file.read_text())

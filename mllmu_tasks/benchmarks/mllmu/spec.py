@@ -13,8 +13,6 @@ __all__ = ["Modality"]
 
 RATIOS = (5, 10, 15)
 DEFAULT_RATIO = 5
-OUR_MODELS = ("mllmu_hf", "mllmu_replay")
-"""Of lmms-eval's --model: those whose empty answers are answers: whatever fails in them ends the run."""
 
 
 class Split(StrEnum):

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mllmu_tasks.harness.answerer import text_hash
-from mllmu_tasks.harness.task_config import GENERATION, config_hash
+from mllmu_tasks.artifacts.identity import short_hash
+from mllmu_tasks.artifacts.task_file import GENERATION, config_hash
 from mllmu_tasks.results.gate.declared import Declared
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem
 from mllmu_tasks.results.gate.identity import Identity
-from mllmu_tasks.results.gate.sides import Problem, Side
 from mllmu_tasks.results.runs import Run
 from mllmu_tasks.scorers.base import SCORING
 
@@ -20,7 +20,7 @@ REASONING = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'
 """What lmms-eval cuts out of answers unless told otherwise."""
 
 
-def problems(side: Side, who: Identity | None, declared: Declared) -> list[Problem]:
+def problems(side: Evaluation, who: Identity | None, declared: Declared) -> list[Problem]:
     """What is not as it is shipped, or not the same in all leaves.
 
     Nothing of it hides that the judged model remembers; of another side it hides what it is compared with.
@@ -30,7 +30,7 @@ def problems(side: Side, who: Identity | None, declared: Declared) -> list[Probl
     return [Problem(side.role, leaf, text, hides=side.role != "results") for leaf, text in dict.fromkeys(found)]
 
 
-def unlike(results: Side, other: Side) -> list[Problem]:
+def unlike(results: Evaluation, other: Evaluation) -> list[Problem]:
     """Leaves that were asked or scored in another way on the other side, or about other data on the whole."""
     mine, theirs = _ways(results), _ways(other)
     found = [
@@ -45,7 +45,7 @@ def unlike(results: Side, other: Side) -> list[Problem]:
     return found
 
 
-def _ways(side: Side) -> dict[str, dict[str, Any]]:
+def _ways(side: Evaluation) -> dict[str, dict[str, Any]]:
     ways = {}
     for run in side.runs:
         for leaf in run.leaves:
@@ -66,7 +66,7 @@ def _config(run: Run, leaf: str) -> Mapping[str, Any]:
     return config if isinstance(config, Mapping) else {}
 
 
-def _recorded(side: Side) -> Iterator[tuple[str, str]]:
+def _recorded(side: Evaluation) -> Iterator[tuple[str, str]]:
     for leaf, facts in side.facts.items():
         missing = [key for key in RECORDED if facts.get(key) is None]
         if missing:
@@ -75,7 +75,7 @@ def _recorded(side: Side) -> Iterator[tuple[str, str]]:
             yield leaf, f"was scored by version {facts['scoring']!s:.20}, this is version {SCORING}; evaluate again"
 
 
-def _shared(side: Side) -> Iterator[tuple[str, str]]:
+def _shared(side: Evaluation) -> Iterator[tuple[str, str]]:
     for key in SHARED:
         values = {leaf: json.dumps(facts.get(key)) for leaf, facts in side.facts.items() if facts}
         if len(set(values.values())) < 2:
@@ -86,13 +86,13 @@ def _shared(side: Side) -> Iterator[tuple[str, str]]:
                 yield leaf, f"{key} is {value[:60]}, in other leaves of the same verdict it is {usual[:60]}"
 
 
-def _data(side: Side, declared: Declared) -> Iterator[tuple[str, str]]:
+def _data(side: Evaluation, declared: Declared) -> Iterator[tuple[str, str]]:
     for leaf, facts in side.facts.items() if declared.data else ():
         if facts.get("whole_data") not in (None, declared.data):
             yield leaf, f"whole_data is {facts['whole_data']!s:.60}, the policy declares {declared.data:.60}"
 
 
-def _configurations(side: Side, declared: Declared) -> Iterator[tuple[str, str]]:
+def _configurations(side: Evaluation, declared: Declared) -> Iterator[tuple[str, str]]:
     for run in side.runs:
         for leaf in run.leaves:
             facts, config = run.facts[leaf.name], _config(run, leaf.name)
@@ -124,8 +124,8 @@ def _command_line(run: Run, who: Identity | None, declared: Declared) -> Iterato
     if isinstance(command, Mapping) and command.get("cache_requests"):
         yield "--cache_requests may have asked the questions of another day; evaluate without it"
     texts = {text for text in (run.about.get("system_instruction"), run.argument("system_prompt")) if text}
-    given = {text_hash(str(text)) for text in texts}
+    given = {short_hash(str(text)) for text in texts}
     if who and who.system_of == "command line":
         given = {who.system}  # of the text itself, where the command line may name a file
-    if given - {text_hash(declared.system_prompt)}:
+    if given - {short_hash(declared.system_prompt)}:
         yield "a system text was given on the command line; put it into the policy: declared, system_prompt"

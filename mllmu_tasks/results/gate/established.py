@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from mllmu_tasks.results.gate import asked, people, rescored
 from mllmu_tasks.results.gate.declared import Declared, names_it
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem
 from mllmu_tasks.results.gate.identity import SHOWN, Identity, identity_of, is_replayed
-from mllmu_tasks.results.gate.sides import Problem, Side
 
 KEY = {"results": "weights", "baseline": "base", "reference": "reference"}
 """What of `declared:` names a side."""
@@ -23,7 +23,7 @@ class Established:
     open: list[str] = field(default_factory=list)
 
 
-def establish(sides: Mapping[str, Side], declared: Declared, allow_replay: bool = False) -> Established:
+def establish(sides: Mapping[str, Evaluation], declared: Declared, allow_replay: bool = False) -> Established:
     """Of all sides of a check, the judged one as `results`. allow_replay: replayed answers are judged as they are."""
     known = Established({role: [] for role in sides})
     who: dict[str, Identity | None] = {}
@@ -51,7 +51,7 @@ def establish(sides: Mapping[str, Side], declared: Declared, allow_replay: bool 
     return known
 
 
-def _replayed(known: Established, side: Side, allowed: bool) -> None:
+def _replayed(known: Established, side: Evaluation, allowed: bool) -> None:
     text = "answers were replayed (mllmu_replay), no model was asked"
     if allowed:
         known.open.append(f"{side.role}: {text}; --allow-replay lets them be judged")
@@ -60,7 +60,7 @@ def _replayed(known: Established, side: Side, allowed: bool) -> None:
         known.problems[side.role].append(problem)
 
 
-def _answerer(known: Established, side: Side, who: Identity | None, declared: Declared) -> None:
+def _answerer(known: Established, side: Evaluation, who: Identity | None, declared: Declared) -> None:
     key = KEY[side.role]
     name = getattr(declared, key)
     fits = any(names_it(name, run, who) for run in side.runs)
@@ -90,7 +90,7 @@ def _people(known: Established, who: Identity | None, declared: Declared) -> Non
         known.declared.append(f"results: {len(declared.people)} people are forgotten")
 
 
-def _same(results: Side, side: Side) -> list[str]:
+def _same(results: Evaluation, side: Evaluation) -> list[str]:
     """Whether a side is the judged run, or a copy of it."""
     pairs = [(mine.file, theirs.file) for mine in results.runs for theirs in side.runs]
     if any(mine.samefile(theirs) or filecmp.cmp(mine, theirs, shallow=False) for mine, theirs in pairs):
@@ -98,12 +98,12 @@ def _same(results: Side, side: Side) -> list[str]:
     return []
 
 
-def _arguments(side: Side) -> set[tuple[str, str]]:
+def _arguments(side: Evaluation) -> set[tuple[str, str]]:
     return {(run.model, run.model_args) for run in side.runs}
 
 
 def _baseline(
-    known: Established, sides: Mapping[str, Side], who: Mapping[str, Identity | None], declared: Declared
+    known: Established, sides: Mapping[str, Evaluation], who: Mapping[str, Identity | None], declared: Declared
 ) -> list[str]:
     judged, there = who["results"], who["baseline"]
     if judged is None and there is None and _arguments(sides["results"]) == _arguments(sides["baseline"]):
@@ -131,7 +131,7 @@ def _baseline(
 
 
 def _reference(
-    known: Established, sides: Mapping[str, Side], who: Mapping[str, Identity | None], declared: Declared
+    known: Established, sides: Mapping[str, Evaluation], who: Mapping[str, Identity | None], declared: Declared
 ) -> list[str]:
     judged, there = who["results"], who["reference"]
     if judged and there:
@@ -169,7 +169,7 @@ def _otherwise_asked(judged: Identity | None, there: Identity | None, role: str)
     return [text for text, differs in texts.items() if differs]
 
 
-def _say(known: Established, results: Side, declared: Declared) -> None:
+def _say(known: Established, results: Evaluation, declared: Declared) -> None:
     data = {
         f"{facts.get('data')} ({facts['whole_data']})" for facts in results.facts.values() if facts.get("whole_data")
     }

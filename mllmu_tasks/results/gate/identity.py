@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mllmu_tasks.results.gate.sides import Problem, Side
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem
 
 REPLAY = "mllmu_replay"
 TEXTS = (
@@ -52,13 +52,13 @@ class Identity:
         return f"weights {self.weights[:SHOWN]}{adapter}"
 
 
-def is_replayed(side: Side) -> bool:
+def is_replayed(side: Evaluation) -> bool:
     return any(run.model == REPLAY for run in side.runs) or any(
         _record(facts).get("model") == REPLAY for facts in side.facts.values()
     )
 
 
-def identity_of(side: Side) -> tuple[Identity | None, list[Problem]]:
+def identity_of(side: Evaluation) -> tuple[Identity | None, list[Problem]]:
     """Who answered all leaves of a side, None if no leaf says; and what contradicts that."""
     found = {leaf: _parse(_record(facts)) for leaf, facts in side.facts.items()}
     known = {leaf: who for leaf, who in found.items() if who and who.weights}

@@ -4,23 +4,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mllmu_tasks.benchmarks.mllmu.spec import DEFAULT_RATIO, Leaf, Split
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.results.columns import USUAL_RATIO
 from mllmu_tasks.results.gate import other_benchmarks
 from mllmu_tasks.results.gate.established import establish
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem, grouped, incomparable
+from mllmu_tasks.results.gate.names import leaves_of, require_known
 from mllmu_tasks.results.gate.outcomes import Gate, Outcome, Reason, Verdict
 from mllmu_tasks.results.gate.policy import Policy
-from mllmu_tasks.results.gate.rules import ALL_METRICS, COUNTS, MEASURED, Rule
-from mllmu_tasks.results.gate.sides import Problem, Side, grouped, incomparable
+from mllmu_tasks.results.gate.rules import COUNTS, MEASURED, SCORE, Rule
 from mllmu_tasks.results.runs import Sample
-from mllmu_tasks.results.stats.contrast import Contrast, Kind, Reported, contrast, holm
+from mllmu_tasks.results.stats.contrast import Contrast, Kind, Reported, holm
+from mllmu_tasks.results.stats.scale import Rescaled, contrast_of
 
 
 def judge(
     policy: Policy,
-    results: Side,
-    baseline: Side | None = None,
-    reference: Side | None = None,
+    results: Evaluation,
+    baseline: Evaluation | None = None,
+    reference: Evaluation | None = None,
     *,
     warn: bool = False,
     allow_replay: bool = False,
@@ -30,6 +32,8 @@ def judge(
     warn: UNDECIDED for want of evidence passes. allow_replay: known answers are judged as if a model had given them.
     """
     sides = {side.role: side for side in (results, baseline, reference) if side}
+    leaves = list({leaf.name: leaf for side in sides.values() for run in side.runs for leaf in run.leaves}.values())
+    require_known(policy.rules, policy.names, leaves)
     known = establish(sides, policy.declared, allow_replay)
     troubles = {
         role: [*side.problems, *([] if side is results else incomparable(results, side)), *known.problems[role]]
@@ -37,7 +41,10 @@ def judge(
     }
     ratio = _ratio(policy, results)
     used: list[Problem] = []
-    outcomes = [_judge_one(rule, sides, troubles, ratio, policy, used) for rule in policy.rules]
+    outcomes = []
+    for rule in policy.rules:
+        names = [] if rule.benchmark else leaves_of(rule, rule.ratio or ratio, policy.names, leaves)
+        outcomes.append(_judge_one(rule, sides, troubles, names, policy, used))
     outcomes = _with_holm(outcomes, policy.level)
     problems = tuple(dict.fromkeys(used))
     everything = [problem for found in troubles.values() for problem in found]
@@ -57,26 +64,26 @@ def judge(
     )
 
 
-def _ratio(policy: Policy, results: Side) -> int:
+def _ratio(policy: Policy, results: Evaluation) -> int:
     """The forget ratio of rules that do not name one."""
+    undivided = {split for split, ratios in policy.names.splits.items() if not ratios}
     if len(results.ratios) > 1 and any(
-        rule.split not in (None, Split.REAL) and not rule.ratio for rule in policy.rules
+        rule.split not in (None, *undivided) and not rule.ratio for rule in policy.rules
     ):
         named = ", ".join(map(str, sorted(results.ratios)))
         raise UserError(f"the results hold forget ratios {named}; say which is meant with 'ratio:' in the policy.")
-    return next(iter(results.ratios), DEFAULT_RATIO)
+    return next(iter(results.ratios), USUAL_RATIO)
 
 
 def _judge_one(
-    rule: Rule, sides: dict[str, Side], troubles: dict[str, list], ratio: int, policy: Policy, used: list
+    rule: Rule, sides: dict[str, Evaluation], troubles: dict[str, list], leaves: list[str], policy: Policy, used: list
 ) -> Outcome:
     needs = rule.bound.sides
     role = next((role for role in needs if role in sides), "")
     if needs and not role:
         given = " or ".join(f"--{name}" for name in needs)
         return Outcome(rule, Verdict.UNDECIDED, f"cannot be known without {given}", Reason.UNKNOWN)
-    leaves = rule.leaves(rule.ratio or ratio) if not rule.benchmark else []
-    places = {leaf.name for leaf in leaves} or {rule.benchmark}
+    places = set(leaves) or {rule.benchmark}
     concerned = [sides["results"], *([sides[role]] if role else [])]
     found = [p for side in concerned for p in _missing(side, rule, leaves)]
     found += [p for side in concerned for p in troubles[side.role] if not p.leaf or p.leaf in places]
@@ -91,18 +98,24 @@ def _judge_one(
     return outcome
 
 
-def _missing(side: Side, rule: Rule, leaves: Sequence[Leaf]) -> list[Problem]:
+def _missing(side: Evaluation, rule: Rule, leaves: Sequence[str]) -> list[Problem]:
     if rule.benchmark:
         if side.benchmark(rule.benchmark):
             return []
         known = [task for run in side.runs for task in run.other_results]
         hint = did_you_mean(rule.benchmark, known) if known else ""
         return [Problem(side.role, rule.benchmark, f"was not evaluated.{hint}".rstrip("."))]
-    absent = [leaf.name for leaf in leaves if leaf.name not in side.samples]
-    return [Problem(side.role, name, "was not evaluated") for name in absent]
+    problems = [Problem(side.role, name, "was not evaluated") for name in leaves if name not in side.samples]
+    for name in leaves if rule.metric not in (SCORE, *MEASURED) else ():
+        samples = side.samples.get(name, ())
+        without = sum(rule.metric not in sample.metrics for sample in samples)
+        if without:
+            text = f"{without} of {len(samples)} questions have no {rule.metric}; score or evaluate them again"
+            problems.append(Problem(side.role, name, text))
+    return problems
 
 
-def _test(rule: Rule, sides: Sequence[Side], leaves: Sequence[Leaf], policy: Policy) -> Outcome:
+def _test(rule: Rule, sides: Sequence[Evaluation], leaves: Sequence[str], policy: Policy) -> Outcome:
     chosen = [_by_question(side, leaves) for side in sides]
     keys = list(chosen[0])
     people = {sample.person for sample in chosen[0].values()}
@@ -111,7 +124,9 @@ def _test(rule: Rule, sides: Sequence[Side], leaves: Sequence[Leaf], policy: Pol
         return _compare(rule, float(number), score=float(number), people=len(people), questions=len(keys))
     here, *there = ([_value(found[key], rule.metric) for key in keys] for found in chosen)
     asked = [key[1] for key in keys]
-    subject = contrast(rule.bound.kind, asked, here, there[0] if there else None, origin=bool(there))
+    leaf = next(iter(chosen[0].values())).leaf
+    metric = leaf.metric(rule.metric) or leaf.score
+    subject = contrast_of(metric, rule.bound.kind, asked, here, there[0] if there else None, origin=bool(there))
     known = {
         "score": sum(here) / len(here),
         "other": sum(there[0]) / len(there[0]) if there else None,
@@ -123,21 +138,17 @@ def _test(rule: Rule, sides: Sequence[Side], leaves: Sequence[Leaf], policy: Pol
     return _decide(rule, subject, policy, known)
 
 
-def _by_question(side: Side, leaves: Sequence[Leaf]) -> dict[tuple, Sample]:
-    return {(leaf.name, s.person, s.question_index): s for leaf in leaves for s in side.samples[leaf.name]}
+def _by_question(side: Evaluation, leaves: Sequence[str]) -> dict[tuple, Sample]:
+    return {(name, s.person, s.question_index): s for name in leaves for s in side.samples[name]}
 
 
 def _value(sample: Sample, metric: str) -> float:
     if metric == "answered":
         return float(sample.answered)
-    if metric not in ALL_METRICS:
-        return sample.score
-    if metric not in sample.metrics:
-        raise UserError(f"the logged samples of {sample.leaf.name} have no {metric}; evaluate again.")
-    return sample.metrics[metric]
+    return sample.score if metric == SCORE else sample.metrics[metric]
 
 
-def _test_benchmark(rule: Rule, sides: Sequence[Side], policy: Policy) -> Outcome:
+def _test_benchmark(rule: Rule, sides: Sequence[Evaluation], policy: Policy) -> Outcome:
     here, *there = (other_benchmarks.read_metric(side, rule) for side in sides)
     other = there[0] if there else None
     known = {"score": here.value, "other": other.value if other else None, "questions": len(here.single) or None}
@@ -164,7 +175,7 @@ def _compare(rule: Rule, value: float, **known: float | int | None) -> Outcome:
     return Outcome(rule, verdict, "measured, not tested", value=value, **known)
 
 
-def _decide(rule: Rule, subject: Contrast | Reported, policy: Policy, known: dict) -> Outcome:
+def _decide(rule: Rule, subject: Contrast | Rescaled | Reported, policy: Policy, known: dict) -> Outcome:
     """Both tests; the verdict BROKEN waits for Holm."""
     bound = rule.bound.amount
     if math.isnan(subject.value):
@@ -235,7 +246,7 @@ def _urgency(outcome: Outcome) -> tuple:
     return order, outcome.reason is not Reason.INCOMPLETE, outcome.p_broken if outcome.p_broken is not None else 0.0
 
 
-def _notes(results: Side, sides: dict[str, Side]) -> list[str]:
+def _notes(results: Evaluation, sides: dict[str, Evaluation]) -> list[str]:
     notes = []
     backends = {role: sorted({run.model for run in side.runs}) for role, side in sides.items()}
     for role, names in backends.items():

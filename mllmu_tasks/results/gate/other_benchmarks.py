@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.results.gate.evaluation import Evaluation
 from mllmu_tasks.results.gate.rules import Rule
-from mllmu_tasks.results.gate.sides import Side
 from mllmu_tasks.results.runs import Run
 from mllmu_tasks.results.stats.contrast import Contrast, Kind, Reported, contrast
 from mllmu_tasks.strict_json import is_finite, read_lines
@@ -22,7 +22,7 @@ class Metric:
     single: dict[tuple, float]
 
 
-def read_metric(side: Side, rule: Rule) -> Metric | None:
+def read_metric(side: Evaluation, rule: Rule) -> Metric | None:
     """The rule's metric on one side; None if the benchmark was not run. Raises UserError for an unknown metric."""
     found = side.benchmark(rule.benchmark)
     if found is None:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem
 from mllmu_tasks.results.gate.policy import Policy
 from mllmu_tasks.results.gate.rules import Rule
-from mllmu_tasks.results.gate.sides import Problem, Side
 
 
 class Verdict(StrEnum):
@@ -67,7 +67,7 @@ class Gate:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     policy: Policy
-    sides: tuple[Side, ...]
+    sides: tuple[Evaluation, ...]
     warn: bool = False
     proved: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()

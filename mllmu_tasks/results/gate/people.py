@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Split
+from mllmu_tasks.results.columns import FORGET, RETAIN, Leaf
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem
 from mllmu_tasks.results.gate.identity import Identity
-from mllmu_tasks.results.gate.sides import Problem, Side
 
 NAMED = 5
 """So many ids are named in a sentence."""
 REMEDY = "evaluate it with its own ratio, or with the data of `mllmu data request`"
 
 
-def problems(side: Side, who: Identity | None, declared: Sequence[str]) -> list[Problem]:
+def problems(side: Evaluation, who: Identity | None, declared: Sequence[str]) -> list[Problem]:
     """Leaves that ask about others than were forgotten, or of which nobody says whom."""
     forgotten = set(declared) if who is None or who.forgot is None else set(who.forgot)
     found = []
@@ -24,10 +24,10 @@ def problems(side: Side, who: Identity | None, declared: Sequence[str]) -> list[
     return found
 
 
-def _of_leaf(side: Side, leaf: Leaf, forgotten: set[str], nobody: bool) -> Iterator[Problem]:
+def _of_leaf(side: Evaluation, leaf: Leaf, forgotten: set[str], nobody: bool) -> Iterator[Problem]:
     asked = _asked(side, leaf)
-    if not leaf.wanted_low:
-        kept = asked & forgotten if leaf.split is Split.RETAIN else set()  # celebrities have ids of their own
+    if leaf.role != FORGET:
+        kept = asked & forgotten if leaf.role == RETAIN and not _has_own_people(side, leaf) else set()
         if kept:
             yield Problem(side.role, leaf.name, f"asks about {_listed(kept)}, whom the model forgot; {REMEDY}")
         return
@@ -43,17 +43,22 @@ def _of_leaf(side: Side, leaf: Leaf, forgotten: set[str], nobody: bool) -> Itera
         yield Problem(side.role, leaf.name, text, hides=False)
 
 
-def _leaves(side: Side) -> list[Leaf]:
+def _has_own_people(side: Evaluation, leaf: Leaf) -> bool:
+    """Whether it is about people beside those who are divided, such as celebrities, with ids of their own."""
+    return leaf.ratio is None and any(o.ratio for o in _leaves(side) if o.benchmark == leaf.benchmark)
+
+
+def _leaves(side: Evaluation) -> list[Leaf]:
     return [leaf for run in side.runs for leaf in run.leaves]
 
 
-def _asked(side: Side, leaf: Leaf) -> set[str]:
+def _asked(side: Evaluation, leaf: Leaf) -> set[str]:
     """Everyone of a forget set, those too who were shown or left out; of the other splits, who was asked about."""
     people = {sample.person for sample in side.samples[leaf.name]}
     facts = side.facts[leaf.name]
-    whom = facts.get("whom")
-    if leaf.split in (Split.FORGET, Split.TEST):
-        more = whom if isinstance(whom, list) else facts.get("shot_people")
+    if leaf.role == FORGET:
+        forget_set = facts.get("whom")
+        more = forget_set if isinstance(forget_set, list) else facts.get("shot_people")
         people |= set(map(str, more)) if isinstance(more, list) else set()
     return people
 

@@ -1,21 +1,20 @@
 """A policy file (YAML) -> rules. Whatever is not understood is an error, never ignored."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from importlib.resources import files
 from pathlib import Path
 
 from mllmu_tasks import strict_yaml
-from mllmu_tasks.benchmarks.mllmu.spec import RATIOS, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean, quoted, shown
 from mllmu_tasks.results.gate.declared import Declared, parse_declared
-from mllmu_tasks.results.gate.rules import RULE_METRICS, TASKS, Bound, Rule, checked
+from mllmu_tasks.results.gate.names import Names, default_names, default_text, parse_names
+from mllmu_tasks.results.gate.rules import SCORE, Bound, Rule, checked
 from mllmu_tasks.user_files import read_text
 
 FORMAT = 1
-KEYS = ("format", "level", "least_answered", "ratio", "declared", "rules")
+__all__ = ["Policy", "default_text", "load_policy", "parse_policy"]
+KEYS = ("format", "level", "least_answered", "ratio", "declared", "names", "rules")
 RULE_KEYS = (
     *("split", "ratio", "task", "modality", "metric", "benchmark", "at_most", "at_least", "guard", "point", "name"),
 )
@@ -27,7 +26,7 @@ GUARD = "modality"
 class Policy:
     """level: of the tests. least_answered: retain and real leaves below it are never HELD. source: where it is from.
 
-    declared: what the caller says of models and people where no record does.
+    declared: what the caller says of models and people where no record does. names: what the rules may name.
     """
 
     rules: tuple[Rule, ...]
@@ -35,11 +34,7 @@ class Policy:
     least_answered: float = 0.95
     source: str = ""
     declared: Declared = field(default_factory=Declared)
-
-
-def default_text() -> str:
-    """The default policy, to read or to start a file from."""
-    return (files("mllmu_tasks.results") / "default_policy.yaml").read_text(encoding="utf-8")
+    names: Names = field(default_factory=default_names)
 
 
 def load_policy(path: Path | None) -> Policy:
@@ -57,22 +52,24 @@ def parse_policy(text: str, source: str) -> Policy:
     given = data.get("rules")
     if not isinstance(given, list) or not given:
         raise UserError(f"{source}: 'rules' must be a list with at least one rule.")
-    ratio = _ratio(data.get("ratio"), source)
-    rules = tuple(r for n, raw in enumerate(given, start=1) for r in _rules(raw, ratio, f"{source}, rule {n}"))
+    names = parse_names(data["names"], source) if "names" in data else default_names()
+    ratio = _ratio(data.get("ratio"), names, source)
+    rules = tuple(r for n, raw in enumerate(given, start=1) for r in _rules(raw, ratio, names, f"{source}, rule {n}"))
     return Policy(
         rules=rules,
         level=_number(data, "level", 0.05, 0.5, source),
         least_answered=_number(data, "least_answered", 0.95, 1.0, source),
         source=source,
         declared=parse_declared(data.get("declared"), source),
+        names=names,
     )
 
 
-def _rules(raw: object, ratio: int | None, where: str) -> Iterator[Rule]:
+def _rules(raw: object, ratio: int | None, names: Names, where: str) -> Iterator[Rule]:
     """One entry is several rules where it says `each`, gives a list, or has guards beside it."""
     raw = _mapping(raw, RULE_KEYS, where)
     if ("split" in raw) == ("benchmark" in raw):
-        raise UserError(f"{where}: give 'split' (a split of MLLMU) or 'benchmark' (another task), one of the two.")
+        raise UserError(f"{where}: give 'split' (whom it asks about) or 'benchmark' (another task), one of the two.")
     if ("at_most" in raw) == ("at_least" in raw):
         raise UserError(f"{where}: give 'at_most' or 'at_least', one of the two.")
     side = "at_most" if "at_most" in raw else "at_least"
@@ -81,29 +78,30 @@ def _rules(raw: object, ratio: int | None, where: str) -> Iterator[Rule]:
         "ceiling": side == "at_most",
         "point": _flag(raw.get("point", False), where),
         "label": _text(raw.get("name", ""), "name", where),
+        "source": where,
     }
     if "benchmark" in raw:
         for key in ("task", "modality", "ratio", "guard"):
             if key in raw:
-                raise UserError(f"{where}: '{key}' is for splits of MLLMU, not for a benchmark.")
+                raise UserError(f"{where}: '{key}' is for splits, not for a benchmark.")
         benchmark = _text(raw["benchmark"], "benchmark", where)
         if "metric" not in raw:
             raise UserError(f"{where}: name the 'metric' of {benchmark}, as in its results (for example acc).")
         metric = _text(raw["metric"], "metric", where)
-        yield checked(Rule(**common, benchmark=benchmark, metric=metric), where)
+        yield checked(Rule(**common, benchmark=benchmark, metric=metric), names.metrics)
         return
-    metric = _text(raw.get("metric", "score"), "metric", where)
-    if metric not in RULE_METRICS:
-        raise UserError(f"{where}: metric {quoted(metric)} is not known.{did_you_mean(metric, RULE_METRICS)}")
-    ratio = _ratio(raw["ratio"], where) if "ratio" in raw else ratio
-    splits = [split for split in _choices(raw["split"], Split, where) if split is not None]
-    tasks, modalities = _choices(raw.get("task"), Task, where), _choices(raw.get("modality"), Modality, where)
+    metric = _text(raw.get("metric", SCORE), "metric", where)
+    ratio = _ratio(raw["ratio"], names, where) if "ratio" in raw else ratio
+    splits = [split for split in _choices(raw, "split", names.splits, where) if split is not None]
+    tasks = _choices(raw, "task", names.tasks, where)
+    modalities = _choices(raw, "modality", names.modalities, where)
     guarded = _guarded(raw, where)
     for split, task, modality in itertools.product(splits, tasks, modalities):
-        rule = Rule(**common, metric=metric, split=split, ratio=ratio, task=task, modality=modality)
-        yield checked(rule, where)
-        for alone in Modality if guarded else ():
-            yield checked(replace(rule, modality=alone, guard=True), where)
+        ratio_of_split = ratio if names.splits.get(split, (ratio,)) else None
+        rule = Rule(**common, metric=metric, split=split, ratio=ratio_of_split, task=task, modality=modality)
+        yield checked(rule, names.metrics)
+        for alone in names.modalities if guarded else ():
+            yield checked(replace(rule, modality=alone, guard=True), names.metrics)
 
 
 def _guarded(raw: dict, where: str) -> bool:
@@ -119,21 +117,22 @@ def _guarded(raw: dict, where: str) -> bool:
     return True
 
 
-def _choices(value: object, kind: type[StrEnum], where: str) -> list:
-    """None: all pooled. `each`: one rule a member. A name or a list of names: one rule each."""
+def _choices(raw: dict, key: str, each: Iterable[str], where: str) -> list[str | None]:
+    """None: all pooled. `each`: one rule for each of these. A name or a list of names: one rule each.
+
+    Whether the names are known is said where the results are (`names.require_known`).
+    """
+    value = raw.get(key)
     if value is None:
         return [None]
     if value == EACH:
-        return list(TASKS if kind is Task else kind)
-    chosen = []
-    for item in value if isinstance(value, list) else [value]:
-        if item not in tuple(kind):
-            known = (*kind, EACH)
-            name = kind.__name__.lower()
-            raise UserError(f"{where}: {name} {quoted(item)} is not known.{did_you_mean(str(item), known)}")
-        chosen.append(kind(item))
+        return list(each)
+    chosen = value if isinstance(value, list) else [value]
+    for item in chosen:
+        if not isinstance(item, str):
+            raise UserError(f"{where}: {key} {quoted(item)} is not known.{did_you_mean(str(item), (*each, EACH))}")
     if not chosen:
-        raise UserError(f"{where}: an empty list names nothing; leave {kind.__name__.lower()} out to pool all.")
+        raise UserError(f"{where}: an empty list names nothing; leave {key} out to pool all.")
     return chosen
 
 
@@ -146,9 +145,9 @@ def _mapping(value: object, known: tuple[str, ...], where: str) -> dict:
     return value
 
 
-def _ratio(value: object, where: str) -> int | None:
-    if value is not None and (isinstance(value, bool) or value not in RATIOS):
-        raise UserError(f"{where}: ratio {quoted(value)} is not one of {', '.join(map(str, RATIOS))}.")
+def _ratio(value: object, names: Names, where: str) -> int | None:
+    if value is not None and (isinstance(value, bool) or value not in names.ratios):
+        raise UserError(f"{where}: ratio {quoted(value)} is not one of {', '.join(map(str, names.ratios))}.")
     return value
 
 

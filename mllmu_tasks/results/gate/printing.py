@@ -4,19 +4,19 @@ import io
 from xml.etree import ElementTree
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from mllmu_tasks import __version__
+from mllmu_tasks.results.gate.evaluation import grouped
 from mllmu_tasks.results.gate.outcomes import Gate, Outcome, Verdict
-from mllmu_tasks.results.gate.sides import grouped
 from mllmu_tasks.results.stats.contrast import Kind
+from mllmu_tasks.results.tables.rendering import UNLIMITED, Grid, as_markdown, as_text
 from mllmu_tasks.text_safety import json_text, one_line, printable
 from mllmu_tasks.text_safety import markdown as markdown_text
 
 SCHEMA = 1
 HEADS = ("verdict", "rule", "demand", "score", "other", "interval", "people", "p")
-_COLOURS = {Verdict.BROKEN: "bold red", Verdict.UNDECIDED: "yellow", Verdict.HELD: "green"}
+_COLOURS: dict[str, str] = {Verdict.BROKEN: "bold red", Verdict.UNDECIDED: "yellow", Verdict.HELD: "green"}
 
 
 def headline(gate: Gate) -> str:
@@ -51,17 +51,13 @@ def method(gate: Gate) -> str:
     )
 
 
-def text(gate: Gate, *, width: int = 110, colour: bool = False) -> str:
-    table = Table(title_justify="left")
-    for head in HEADS:
-        right = head in ("score", "other", "people", "p")
-        table.add_column(head, justify="right" if right else "left", no_wrap=head in ("verdict", "score", "other", "p"))
-    for outcome in gate.outcomes:
-        row = _row(outcome)
-        table.add_row(Text(row[0], style=_COLOURS[outcome.verdict]), *(Text(one_line(cell)) for cell in row[1:]))
-    console = Console(width=width, file=io.StringIO(), force_terminal=colour, no_color=not colour, highlight=False)
+def text(gate: Gate, *, width: int | None = None, colour: bool = False) -> str:
+    """For a terminal of this width; None: for a pipe."""
+    console = Console(
+        width=width or UNLIMITED, file=io.StringIO(), force_terminal=colour, no_color=not colour, highlight=False
+    )
     if gate.outcomes:
-        console.print(table)
+        console.file.write(as_text(_grid(gate), width, colour=colour))
     for line in _explanations(gate):
         console.print(Text(one_line(line)))
     if gate.outcomes:
@@ -70,14 +66,19 @@ def text(gate: Gate, *, width: int = 110, colour: bool = False) -> str:
     return console.file.getvalue()
 
 
+def _grid(gate: Gate) -> Grid:
+    sentences = frozenset(("rule", "demand", "interval"))
+    left = sentences | {"verdict"}
+    return Grid(HEADS, list(map(_line, gate.outcomes)), left=left, sentences=sentences, styles=_COLOURS)
+
+
 def markdown(gate: Gate) -> str:
     lines = [f"### mllmu check: {markdown_text(headline(gate))}", ""]
     for side in gate.sides:
         lines.append(f"- {side.role}: {markdown_text(side.name)} ({markdown_text(side.runs[0].date)})")
     lines.append(f"- policy: {markdown_text(gate.policy.source)}")
     if gate.outcomes:
-        lines += ["", "| " + " | ".join(HEADS) + " |", "|" + " --- |" * len(HEADS)]
-        lines += ["| " + " | ".join(map(markdown_text, _row(outcome))) + " |" for outcome in gate.outcomes]
+        lines += ["", as_markdown(_grid(gate))]
     lines += ["", *(f"- {markdown_text(line)}" for line in _explanations(gate))]
     if gate.outcomes:
         lines += ["", f"<sub>{markdown_text(method(gate))}</sub>"]
@@ -184,7 +185,7 @@ def _explanations(gate: Gate) -> list[str]:
     return lines + [f"{kind}: {line}" for kind, found in _grounds(gate).items() for line in found]
 
 
-def _row(outcome: Outcome) -> list[str]:
+def _line(outcome: Outcome) -> list[str]:
     share = outcome.rule.bound.kind is Kind.SHARE
     form = (lambda x: f"{100 * x:.1f} %") if share else (lambda x: f"{x:.3f}" if abs(x) < 1000 else f"{x:.0f}")
     if outcome.rule.bound.kind is Kind.DIFFERENCE:

@@ -3,24 +3,25 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mllmu_tasks.results.gate.sides import Problem, Side
-from mllmu_tasks.results.rescoring import logged_answer, logged_options
+from mllmu_tasks.results.gate.evaluation import Evaluation, Problem
+from mllmu_tasks.results.options import read_options
+from mllmu_tasks.results.rescoring import logged_answer
 from mllmu_tasks.results.runs import Sample
 from mllmu_tasks.scorers.base import Scorer, score_answer, scorer_of
 
 CLOSE = 1e-6
 
 
-def problems(side: Side) -> list[Problem]:
+def problems(side: Evaluation) -> list[Problem]:
     """Samples whose scores do not follow from their answers, or that lmms-eval's own means left out."""
     return [problem for leaf, samples in side.samples.items() for problem in _of_leaf(side, leaf, samples)]
 
 
-def _of_leaf(side: Side, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Problem]:
-    scorer = scorer_of(samples[0].metrics) if samples else None
+def _of_leaf(side: Evaluation, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Problem]:
+    scorer = scorer_of(metric.name for metric in samples[0].leaf.metrics) if samples else None
     wrong = [sample for sample in samples if scorer is None or not _follows(sample, scorer)]
     if samples and scorer is None:
-        named = ", ".join(samples[0].metrics) or "no metric"
+        named = ", ".join(metric.name for metric in samples[0].leaf.metrics) or "no metric"
         yield Problem(side.role, leaf, f"no scorer that is installed here has its metrics ({named})")
     elif wrong:
         first = wrong[0]
@@ -40,7 +41,7 @@ def _of_leaf(side: Side, leaf: str, samples: tuple[Sample, ...]) -> Iterator[Pro
 
 def _follows(sample: Sample, scorer: Scorer) -> bool:
     """From the answer as lmms-eval passed it to the scorer; from the prediction where no answer is logged."""
-    raw, options = logged_answer(sample), logged_options(sample)
+    raw, options = logged_answer(sample), read_options(sample)
     if raw is None:
         return False
     assumed = {sample.prediction: "an option"} if options is None else options  # as of an earlier version

@@ -2,19 +2,16 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from mllmu_tasks.benchmarks.mllmu.spec import METRICS, Leaf, Modality, Split, Task, leaves
 from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.results.stats.contrast import Kind
 
+SCORE = "score"
 SIDES = ("baseline", "reference")
 COUNTS = ("questions", "people")
 MEASURED = ("answered", *COUNTS)
 """Facts of a run that are compared as they are; the others are estimates of how the model does on such people."""
-
-TASKS = (Task.CLASSIFICATION, Task.GENERATION, Task.CLOZE)
-"""The tasks that `each` and a rule without a task mean: those of the paper, whatever else may be evaluated one day."""
 
 _PLAIN = r"(?P<amount>\d+(?:\.\d*)?|\.\d+)"
 _NUMBER = _PLAIN + r"\s*(?P<percent>%)?"
@@ -68,24 +65,25 @@ def _sides(text: str, where: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Rule:
-    """One demand. Either a split of MLLMU (task and modality None: all of them pooled) or another benchmark.
+    """One demand. Either on a split (task and modality None: all of them pooled) or on any other benchmark.
 
     ceiling: the score may not be above the bound, else not below it. point: compare the numbers as they are. guard:
     stands beside a rule that pools modalities; its one modality may be shown to break the bound, and is not shown but
-    only measured to hold it.
+    only measured to hold it. source: where it stands, for errors.
     """
 
     bound: Bound
     ceiling: bool
-    metric: str = "score"
-    split: Split | None = None
+    metric: str = SCORE
+    split: str | None = None
     ratio: int | None = None
-    task: Task | None = None
-    modality: Modality | None = None
+    task: str | None = None
+    modality: str | None = None
     benchmark: str = ""
     point: bool = False
     guard: bool = False
     label: str = ""
+    source: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
@@ -94,49 +92,29 @@ class Rule:
             return f"{self.label} {self.modality}" if self.guard else self.label
         if self.benchmark:
             return f"{self.benchmark} {self.metric}"
-        split = f"{self.split}_{self.ratio}" if self.ratio and self.split is not Split.REAL else str(self.split)
-        parts = (split, self.task, self.modality, self.metric if self.metric != "score" else None)
-        return " ".join(str(part) for part in parts if part)
+        split = f"{self.split}_{self.ratio}" if self.ratio else self.split
+        parts = (split, self.task, self.modality, self.metric if self.metric != SCORE else None)
+        return " ".join(part for part in parts if part)
 
     @property
     def demand(self) -> str:
         return f"{'≤' if self.ceiling else '≥'} {self.bound.text}"
 
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """The tasks it speaks of: its own, else those that have the metric."""
-        if self.task:
-            return (self.task,)
-        return tuple(task for task in TASKS if self.metric not in ALL_METRICS or self.metric in METRICS[task])
 
-    def leaves(self, ratio: int) -> list[Leaf]:
-        """The leaves whose questions it pools, at this forget ratio."""
-        return [
-            leaf
-            for leaf in leaves(ratio)
-            if leaf.split is self.split and leaf.task in self.tasks and self.modality in (None, leaf.modality)
-        ]
-
-
-ALL_METRICS = tuple(dict.fromkeys(metric for metrics in METRICS.values() for metric in metrics))
-RULE_METRICS = ("score", *ALL_METRICS, *MEASURED)
-
-
-def checked(rule: Rule, where: str) -> Rule:
-    """The rule, if what it asks makes sense. Raises UserError."""
-    amount = rule.bound.amount
+def checked(rule: Rule, own: tuple[str, ...]) -> Rule:
+    """The rule, if what it asks makes sense. own: metrics that lie between 0 and 1. Raises UserError."""
+    where, amount = rule.source, rule.bound.amount
     if not math.isfinite(amount):
         raise UserError(f"{where}: '{rule.bound.text}' is no finite number.")
     if rule.benchmark:
         return rule
-    if rule.bound.kind is Kind.SCORE and amount < 0:
+    unit = rule.metric in (SCORE, "answered", *own)
+    if unit and rule.bound.kind is Kind.SCORE and amount < 0:
         raise UserError(f"{where}: '{rule.bound.text}' is below 0, where no score lies.")
-    if rule.bound.kind is not Kind.SHARE and rule.metric not in COUNTS and abs(amount) > 1:
+    if unit and rule.bound.kind is not Kind.SHARE and abs(amount) > 1:
         raise UserError(f"{where}: scores lie between 0 and 1; write {abs(amount) / 100:g} in '{rule.bound.text}'.")
     if rule.metric in MEASURED and rule.bound.kind is not Kind.SCORE:
         raise UserError(f"{where}: {rule.metric} is measured in one run; give a number instead of '{rule.bound.text}'.")
     if rule.metric in MEASURED and rule.guard:
         raise UserError(f"{where}: {rule.metric} is measured in one run; write 'modality: each' instead of 'guard'.")
-    if rule.task and rule.metric in ALL_METRICS and rule.metric not in METRICS[rule.task]:
-        raise UserError(f"{where}: {rule.task} has no {rule.metric}.{did_you_mean(rule.metric, METRICS[rule.task])}")
     return rule

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mllmu_tasks.benchmarks.mllmu.spec import Split
+from mllmu_tasks.results.columns import FORGET, RETAIN
 from mllmu_tasks.results.report import examples, figures, people_figures, provenance, theme
 from mllmu_tasks.results.report.figures import Subject
-from mllmu_tasks.results.report.gather import Evaluations, Role, gather
+from mllmu_tasks.results.report.gather import RowKind, Study, gather
 from mllmu_tasks.results.report.scores import score_all
 from mllmu_tasks.results.report.tables import Table, tables
 from mllmu_tasks.results.report.training import Training, load_training
 
-NO_PICTURES = "Pictures and the texts of options are shown with --data, the data set that was evaluated."
+NO_PICTURES = "Pictures are shown with --data, the data set that was evaluated."
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Content:
 def compose(
     results: Sequence[Path],
     *,
-    data: str | None = None,
+    pictures: examples.Pictures | None = None,
     vanilla: str | None = None,
     reference: str | None = None,
     training: Sequence[Path] = (),
 ) -> Content:
-    """Read, compute and draw everything. Raises UserError."""
+    """Read, compute and draw everything. pictures: of the people asked about. Raises UserError."""
     found = gather(results, vanilla, reference)
     trainings = load_training(training)
-    shown = examples.draw(found, data)  # first: other data than evaluated is an error at once
+    shown = examples.draw(found, pictures)  # first: other data than evaluated is an error at once
     subject = Subject(found, score_all(found))
     return Content(
         title="Unlearning report",
@@ -78,21 +78,21 @@ def compose(
         drawings=tuple(_drawings(subject, trainings)),
         tables=tuple(tables(subject)),
         examples=tuple(shown),
-        examples_note=_examples_note(shown, data),
+        examples_note=_examples_note(shown, pictures is not None),
         origins=tuple(provenance.origins(found)),
         trainings=tuple(provenance.training_facts(trainings)),
         made_by=provenance.written_by(),
     )
 
 
-def _summary(found: Evaluations) -> str:
+def _summary(found: Study) -> str:
     people = {s.person for row in found.rows for samples in row.side.samples.values() for s in samples}
     forgotten = {
         s.person
         for row in found.rows
         for samples in row.side.samples.values()
         for s in samples
-        if s.leaf.split is Split.FORGET
+        if s.leaf.role == FORGET
     }
     asked = max(sum(map(len, row.side.samples.values())) for row in found.rows)
     data = sorted({str(f.get("data")) for row in found.rows for f in row.side.facts.values() if f.get("data")})
@@ -106,8 +106,8 @@ def _summary(found: Evaluations) -> str:
     return " · ".join(parts)
 
 
-def _reading(found: Evaluations) -> str:
-    vanilla, reference = found.one(Role.VANILLA), found.one(Role.REFERENCE)
+def _reading(found: Study) -> str:
+    vanilla, reference = found.one(RowKind.VANILLA), found.one(RowKind.REFERENCE)
     low = f"to {reference.name}, which never met these people" if reference else "(no retain-only model is given)"
     high = f"at {vanilla.name}, the model before unlearning" if vanilla else "(no vanilla model is given)"
     bold = (
@@ -116,17 +116,20 @@ def _reading(found: Evaluations) -> str:
         else "Bold: the best method of a column, only where it is shown to be better than every other one "
         "(paired by question, clustered by person, Holm over the others, 5 %)."
     )
-    return (
-        f"Forget and test should fall {low}; retain and real should stay {high}. Intervals are 95 % and take people, "
-        f"not questions, as the sample. {bold}"
+    falls, stays = (" and ".join(found.splits_of(role)) for role in (FORGET, RETAIN))
+    wanted = "; ".join(
+        sentence
+        for splits, sentence in ((falls, f"{falls} should fall {low}"), (stays, f"{stays} should stay {high}"))
+        if splits
     )
+    return f"{wanted[:1].upper()}{wanted[1:]}. Intervals are 95 % and take people, not questions, as the sample. {bold}"
 
 
-def _examples_note(shown: Sequence[examples.Example], data: str | None) -> str:
+def _examples_note(shown: Sequence[examples.Example], pictured: bool) -> str:
     if not shown:
         return ""
     drawn = f"People are drawn at random (seed {examples.SEED}), not chosen; one question a task."
-    return drawn if data else f"{drawn} {NO_PICTURES}"
+    return drawn if pictured else f"{drawn} {NO_PICTURES}"
 
 
 def _drawings(subject: Subject, trainings: Sequence[Training]) -> list[Drawing]:

@@ -7,17 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mllmu_tasks.benchmarks.mllmu.spec import Modality, Split, Task
+from mllmu_tasks.results.columns import FORGET, RETAIN
 from mllmu_tasks.results.report import theme
-from mllmu_tasks.results.report.gather import Evaluations, Role, Row
-from mllmu_tasks.results.report.scores import Place, Score, Scores
+from mllmu_tasks.results.report.gather import Place, Row, RowKind, Study
+from mllmu_tasks.results.report.scores import Score, Scores
 from mllmu_tasks.text_safety import one_line
 
-TITLES = {
-    Task.CLASSIFICATION: "classification",
-    Task.GENERATION: "generation (ROUGE-L)",
-    Task.CLOZE: "cloze",
-}
+SCORES = {"mllmu_rougeL": "ROUGE-L"}
+"""Metrics that a title names, since they are no accuracy."""
 SHORT = 18
 """Characters of a name in a figure; tables have it whole."""
 
@@ -26,24 +23,34 @@ SHORT = 18
 class Subject:
     """What the figures draw."""
 
-    found: Evaluations
+    found: Study
     scores: Scores
 
     def marks(self) -> dict[str, theme.Mark]:
         methods = {row.name: theme.mark(place) for place, row in enumerate(self.found.methods)}
-        frame = {Role.VANILLA: theme.VANILLA, Role.REFERENCE: theme.REFERENCE}
-        return {row.name: methods[row.name] if row.role is Role.METHOD else frame[row.role] for row in self.found.rows}
+        frame = {RowKind.VANILLA: theme.VANILLA, RowKind.REFERENCE: theme.REFERENCE}
+        return {
+            row.name: methods[row.name] if row.kind is RowKind.METHOD else frame[row.kind] for row in self.found.rows
+        }
 
     def score(self, row: Row | None, place: Place) -> Score | None:
         """None too where the number is no result."""
         score = self.scores.get((row.name, place)) if row else None
         return score if score and score.is_result else None
 
-    def splits(self, wanted: Sequence[Split] = tuple(Split)) -> list[Split]:
-        return [split for split in wanted if self.found.has(split)]
+    def splits(self) -> list[str]:
+        return [split for split in self.found.splits if self.found.has(split)]
 
-    def tasks(self, splits: Sequence[Split]) -> list[Task]:
-        return [task for task in Task if any(p.split in splits and p.task is task for _, p in self.scores)]
+    def tasks(self, splits: Sequence[str]) -> list[str]:
+        return [task for task in self.found.tasks if any(p.split in splits and p.task == task for _, p in self.scores)]
+
+    def first(self, role: str) -> str | None:
+        """The split that stands for a role."""
+        return next(iter(self.found.splits_of(role)), None)
+
+    def title(self, task: str) -> str:
+        score = next(leaf.score.name for (_, name, _), leaf in self.found.leaves.items() if name == task)
+        return f"{task} ({SCORES[score]})" if score in SCORES else task
 
 
 def short(name: str) -> str:
@@ -54,23 +61,24 @@ def short(name: str) -> str:
 
 def tradeoff(subject: Subject, width: float) -> Figure | None:
     """Forget score, falling to the right, against what was kept; None unless both sides were evaluated."""
-    kept = next(iter(subject.splits((Split.RETAIN, Split.REAL))), None)
-    if kept is None or not subject.found.has(Split.FORGET):
+    kept, forget = subject.first(RETAIN), subject.first(FORGET)
+    if kept is None or forget is None:
         return None
-    tasks = subject.tasks([Split.FORGET])
-    panels = [(task, modality) for modality in Modality for task in tasks]
+    tasks = subject.tasks([forget])
+    modalities = subject.found.modalities
+    panels = [(task, modality) for modality in modalities for task in tasks]
     columns = len(tasks) if width >= theme.WIDE else 2
     if columns == 2:
-        panels = [(task, modality) for task in tasks for modality in Modality]
+        panels = [(task, modality) for task in tasks for modality in modalities]
     rows = -(-len(panels) // columns)
     figure, axes = grid(rows, columns, width, 0.8 * width / columns, legend=_legend_height(subject, width))
-    lowest = [s.low for (_, p), s in subject.scores.items() if p.split is kept and p.modality and s.is_result]
+    lowest = [s.low for (_, p), s in subject.scores.items() if p.split == kept and p.modality and s.is_result]
     bottom = int(4 * min(lowest, default=0)) / 4  # one scale for all panels, without the quarters nobody is in
     for axis, (task, modality) in zip(axes, panels, strict=False):
-        places = (Place(Split.FORGET, task, modality), Place(kept, task, modality))
+        places = (Place(forget, task, modality), Place(kept, task, modality))
         _tradeoff_panel(subject, axis, *places)
         axis.set_ylim(bottom - 0.04, 1.04)
-        axis.set_title(f"{TITLES[task]}, {modality}" if columns > 2 else f"{task}, {modality}")
+        axis.set_title(f"{subject.title(task)}, {modality}" if columns > 2 else f"{task}, {modality}")
     _outer_labels(axes, columns, "forget score, falling →", f"{kept} score")
     _legend(subject, figure, width)
     return figure
@@ -81,8 +89,8 @@ def _tradeoff_panel(subject: Subject, axis: Axes, forget: Place, kept: Place) ->
     axis.set_xticks(*TICKS)
     axis.set_yticks(*TICKS)
     for role, place, line in (
-        (Role.VANILLA, kept, axis.axhline),
-        (Role.REFERENCE, forget, axis.axvline),
+        (RowKind.VANILLA, kept, axis.axhline),
+        (RowKind.REFERENCE, forget, axis.axvline),
     ):
         score = subject.score(subject.found.one(role), place)
         if score:
@@ -108,59 +116,64 @@ def bars(subject: Subject, width: float) -> Figure:
     height = 0.165 * len(names) + 0.62
     figure, axes = grid(-(-len(panels) // columns), columns, width, height)
     for place, (axis, (task, split)) in enumerate(zip(axes, panels, strict=False)):
-        where = Place(split, task)
-        colour = theme.LOW if where.low_is_good else theme.HIGH
+        pooled = subject.found.place(split, task)
+        colour = theme.LOW if pooled.low_is_good else theme.HIGH
         for position, row in enumerate(subject.found.rows):
-            score = subject.score(row, where)
+            score = subject.score(row, pooled)
             if score is None:
                 continue
-            frame = row.role is not Role.METHOD
+            frame = row.kind is not RowKind.METHOD
             axis.barh(position, score.mean, height=0.66, color=theme.MUTED if frame else colour, alpha=0.55)
             axis.plot([score.low, score.high], [position, position], color=theme.INK, linewidth=0.9)
         axis.set(xlim=(0, 1.02), ylim=(len(names) - 0.4, -0.6))
         axis.set_xticks(*TICKS)
-        axis.set_title(f"{split} {'↓' if where.low_is_good else '↑'} {task}")
+        axis.set_title(f"{split} {pooled.arrow} {task}")
         names_left(axis, names, place % columns == 0)
     return figure
 
 
 def gap(subject: Subject, width: float) -> Figure | None:
     """Image against text questions of the same task; None if a modality is missing."""
-    splits = subject.splits((Split.FORGET, Split.RETAIN))
+    splits = [split for role in (FORGET, RETAIN) if (split := subject.first(role))]
     tasks = subject.tasks(splits)
     pairs = [(split, task) for split in splits for task in tasks]
     seen = {place.modality for _, place in subject.scores}
-    if not pairs or not set(Modality) <= seen:
+    modalities = subject.found.modalities
+    if not pairs or len(modalities) != 2 or not set(modalities) <= seen:
         return None
     columns = len(tasks) if width >= theme.WIDE else min(2, len(tasks))
     if columns == 2:
         pairs = [(split, task) for task in tasks for split in splits]
+    marks = dict(zip(modalities, _TWO, strict=True))
     names = [row.name for row in subject.found.rows]
     height = 0.165 * len(names) + 0.62
     figure, axes = grid(-(-len(pairs) // columns), columns, width, height, legend=0.3)
     for place, (axis, (split, task)) in enumerate(zip(axes, pairs, strict=False)):
         for position, row in enumerate(subject.found.rows):
-            ends = {m: subject.score(row, Place(split, task, m)) for m in Modality}
+            ends = {m: subject.score(row, Place(split, task, m)) for m in modalities}
             if not all(ends.values()):
                 continue
-            image, text = ends[Modality.IMAGE], ends[Modality.TEXT]
-            axis.plot([image.mean, text.mean], [position] * 2, color=theme.MUTED, linewidth=1.6, alpha=0.5, zorder=1)
+            axis.plot(
+                [score.mean for score in ends.values()],
+                [position] * 2,
+                color=theme.MUTED,
+                linewidth=1.6,
+                alpha=0.5,
+                zorder=1,
+            )
             for modality, score in ends.items():
-                _dot(axis, score.mean, position, _MODALITIES[modality])
+                _dot(axis, score.mean, position, marks[modality])
         axis.set(xlim=(-0.03, 1.03), ylim=(len(names) - 0.4, -0.6))
         axis.set_xticks(*TICKS)
         axis.set_title(f"{split}, {task}")
         names_left(axis, names, place % columns == 0)
-    handles = [_handle(mark, f"{modality} questions") for modality, mark in _MODALITIES.items()]
+    handles = [_handle(mark, f"{modality} questions") for modality, mark in marks.items()]
     figure.legend(handles=handles, loc="lower left", ncols=2, handletextpad=0.3, columnspacing=1.4)
     return figure
 
 
 TICKS = ([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-_MODALITIES = {
-    Modality.IMAGE: theme.Mark(theme.METHODS[1], "s"),
-    Modality.TEXT: theme.Mark(theme.METHODS[0], "o"),
-}
+_TWO = (theme.Mark(theme.METHODS[1], "s"), theme.Mark(theme.METHODS[0], "o"))
 
 
 def grid(rows: int, columns: int, width: float, height: float, legend: float = 0.0) -> tuple[Figure, list[Axes]]:

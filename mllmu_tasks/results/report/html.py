@@ -5,7 +5,6 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from mllmu_tasks.benchmarks.mllmu.spec import Task
 from mllmu_tasks.results.report.content import Content
 from mllmu_tasks.results.report.examples import Answer, Asked
 from mllmu_tasks.results.report.tables import NOTHING, PART, PART_WORDS, interval, number
@@ -23,7 +22,7 @@ def page(content: Content) -> str:
 
 
 def verdict(answer: Answer, asked: Asked) -> str:
-    """Right or wrong as a sign, so that colour alone carries nothing; ROUGE-L of a sentence."""
-    if asked.task is Task.GENERATION:
+    """Right or wrong as a sign, so that colour alone carries nothing; a number where scores lie between."""
+    if asked.by_degrees:
         return number(answer.right)
     return "✓" if answer.right == 1 else "✗"

@@ -8,10 +8,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from mllmu_tasks.benchmarks.mllmu.spec import Modality, Split, Task
+from mllmu_tasks.results.columns import FORGET
 from mllmu_tasks.results.report import theme
-from mllmu_tasks.results.report.figures import TITLES, Subject, grid, names_left, short
-from mllmu_tasks.results.report.gather import Row
+from mllmu_tasks.results.report.figures import Subject, grid, names_left, short
+from mllmu_tasks.results.report.gather import Place, Row
 from mllmu_tasks.results.report.training import Training
 from mllmu_tasks.strict_json import is_finite
 from mllmu_tasks.text_safety import one_line
@@ -22,9 +22,10 @@ CURVES = {"forget": theme.LOW, "retain": theme.HIGH}
 
 def people(subject: Subject, width: float) -> Figure | None:
     """One strip a row, one cell a person of the forget set; the stronger the colour, the more is answered right."""
-    if not subject.found.has(Split.FORGET):
+    forget = subject.first(FORGET)
+    if forget is None:
         return None
-    tasks = subject.tasks([Split.FORGET])
+    tasks = subject.tasks([forget])
     known = {task: {row.name: by_person(subject, row, task) for row in subject.found.rows} for task in tasks}
     order = _most_remembered_first(subject, known)
     if not order:
@@ -33,7 +34,7 @@ def people(subject: Subject, width: float) -> Figure | None:
     figure, axes = grid(len(tasks), 1, width, 0.165 * len(names) + (0.75 if len(order) < 80 else 0.5))
     for axis, task in zip(axes, tasks, strict=True):
         _cells(axis, [known[task][name] for name in names], order)
-        axis.set(xlim=(-0.5, len(order) - 0.5), ylim=(len(names) - 0.4, -0.6), title=TITLES[task])
+        axis.set(xlim=(-0.5, len(order) - 0.5), ylim=(len(names) - 0.4, -0.6), title=subject.title(task))
         step = -(-len(order) // int(width * 9))
         axis.set_xticks(
             range(0, len(order), step), [label(person) for person in order[::step]], rotation=90, fontsize=6.5
@@ -49,16 +50,16 @@ def label(person: str) -> str:
     return one_line(person, LABEL)
 
 
-def by_person(subject: Subject, row: Row, task: Task) -> dict[str, float]:
+def by_person(subject: Subject, row: Row, task: str) -> dict[str, float]:
     """Mean score of each person of the forget set over both modalities; without leaves that are no result."""
     scores: dict[str, list[float]] = {}
-    for leaf in (subject.found.leaf(Split.FORGET, task, modality) for modality in Modality):
+    for leaf in subject.found.leaves_at(Place(subject.first(FORGET), task)):
         for (person, _), sample in ({} if row.is_void(leaf) else row.of(leaf)).items():
             scores.setdefault(person, []).append(sample.score)
     return {person: sum(found) / len(found) for person, found in scores.items()}
 
 
-def _most_remembered_first(subject: Subject, known: dict[Task, dict[str, dict[str, float]]]) -> list[str]:
+def _most_remembered_first(subject: Subject, known: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     """By the mean over methods and tasks; one order for all tasks, so that a column is a person."""
     totals: dict[str, list[float]] = {}
     compared = [row.name for row in subject.found.methods] or [row.name for row in subject.found.rows]

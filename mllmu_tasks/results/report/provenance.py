@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mllmu_tasks import __version__
-from mllmu_tasks.benchmarks.mllmu.spec import Split
-from mllmu_tasks.results.report.gather import Evaluations, Row
+from mllmu_tasks.results.report.gather import Row, Study
 from mllmu_tasks.results.report.people_figures import evaluation_seconds
 from mllmu_tasks.results.report.training import Training
 from mllmu_tasks.results.runs import Run
@@ -24,12 +23,12 @@ class Origin:
 
     row: str
     facts: dict[str, str]
-    answered: dict[Split, float]
+    answered: dict[str, float]
     commands: tuple[str, ...]
     files: tuple[str, ...]
 
 
-def origins(found: Evaluations) -> list[Origin]:
+def origins(found: Study) -> list[Origin]:
     return [
         Origin(
             row=row.name,
@@ -43,7 +42,7 @@ def origins(found: Evaluations) -> list[Origin]:
                 ),
                 **_settings(row),
             },
-            answered=_answered(row),
+            answered=_answered(found, row),
             commands=tuple(command(run) for run in row.side.runs),
             files=tuple(str(run.file) for run in row.side.runs),
         )
@@ -106,10 +105,11 @@ def _settings(row: Row) -> dict[str, str]:
     return {"data": one("data"), "data hash": shown, "seed": one("seed"), "shots": one("shots")}
 
 
-def _answered(row: Row) -> dict[Split, float]:
+def _answered(found: Study, row: Row) -> dict[str, float]:
     rates = {}
-    for split in Split:
-        asked = [s.answered for samples in row.side.samples.values() for s in samples if s.leaf.split is split]
+    for split in found.splits:
+        leaves = [leaf.name for (name, _, _), leaf in found.leaves.items() if name == split]
+        asked = [sample.answered for leaf in leaves for sample in row.side.samples.get(leaf, ())]
         if asked:
             rates[split] = sum(asked) / len(asked)
     return rates

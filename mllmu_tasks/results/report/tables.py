@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mllmu_tasks.benchmarks.mllmu.spec import Modality, Split, Task
 from mllmu_tasks.results.report.figures import Subject
-from mllmu_tasks.results.report.gather import Role
-from mllmu_tasks.results.report.scores import Place, Score
+from mllmu_tasks.results.report.gather import Place, RowKind
+from mllmu_tasks.results.report.scores import Score
+from mllmu_tasks.results.tables.labels import short
 
-HEADS = {Task.CLASSIFICATION: "cls", Task.GENERATION: "gen", Task.CLOZE: "cloze"}
 TO = NOTHING = "\u2013"
 PART, PART_WORDS = "*", "Not all questions of the benchmark: the warnings above say which and why."
-ARROW = {True: "↓", False: "↑"}
 
 
 @dataclass(frozen=True)
 class Line:
     name: str
-    role: Role
+    kind: RowKind
     cells: tuple[Score | None, ...]
 
 
@@ -33,24 +31,29 @@ class Table:
 
 def tables(subject: Subject) -> list[Table]:
     """All splits with modalities pooled, then a table a split with image and text apart."""
-    places = {place for _, place in subject.scores}
-    pooled = [Place(split, task) for split in Split for task in Task if Place(split, task) in places]
-    made = [_table(subject, "All splits, image and text questions together", pooled, by_split=True)] if pooled else []
+    found = subject.found
+    places = list(dict.fromkeys(place for _, place in subject.scores))
+    pooled = [place for place in places if not place.modality and not place.metric]
+    words = " and ".join(found.modalities)
+    drawn = [_table(subject, f"All splits, {words} questions together", pooled, by_split=True)] if pooled else []
+    for metric in found.joined:
+        joined = [place for place in places if place.metric == metric]
+        drawn += [_table(subject, f"{metric}, all splits", joined, by_split=True)] if joined else []
     for split in subject.splits():
-        apart = [Place(split, task, modality) for task in Task for modality in Modality]
-        here = [place for place in apart if place in places]
-        made.append(_table(subject, f"{split.capitalize()} {ARROW[here[0].low_is_good]}", here, by_split=False))
-    return made
+        apart = [place for place in places if place.split == split and place.modality]
+        title = f"{split[0].upper()}{split[1:]} {apart[0].arrow}".rstrip() if apart else ""
+        drawn += [_table(subject, title, apart, by_split=False)] if apart else []
+    return drawn
 
 
 def _table(subject: Subject, title: str, places: Sequence[Place], *, by_split: bool) -> Table:
     groups: dict[str, int] = {}
     for place in places:
-        head = f"{place.split} {ARROW[place.low_is_good]}" if by_split else str(place.task)
+        head = f"{place.split} {place.arrow}".rstrip() if by_split else place.task
         groups[head] = groups.get(head, 0) + 1
-    heads = [HEADS[place.task] if by_split else str(place.modality) for place in places]
+    heads = [short(place.task) if by_split else str(place.modality) for place in places]
     lines = [
-        Line(row.name, row.role, tuple(subject.scores.get((row.name, place)) for place in places))
+        Line(row.name, row.kind, tuple(subject.scores.get((row.name, place)) for place in places))
         for row in subject.found.rows
     ]
     return Table(title, tuple(groups.items()), tuple(heads), tuple(lines))

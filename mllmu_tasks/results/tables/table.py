@@ -6,22 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from mllmu_tasks.benchmarks.mllmu.spec import METRICS, Leaf, Modality, Split, Task
 from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.results.columns import Leaf, benchmarks_of
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.stats.means import Estimate, clustered_mean
+from mllmu_tasks.results.tables.labels import column_head
+from mllmu_tasks.results.tables.rendering import Grid, as_markdown, as_text, terminal_width
 from mllmu_tasks.results.tables.summary import ROW_HEADS, RunSummary, rows_of
 from mllmu_tasks.results.validity import Flaw, Weight, by_leaf, explain, row_flaws
 from mllmu_tasks.text_safety import csv_cell, json_text, markdown, one_line
 
 FORMATS = ("text", "markdown", "csv", "json")
 SCHEMA = 1
-SHORT = {Task.CLASSIFICATION: "cls", Task.GENERATION: "gen", Task.CLOZE: "cloze"}
-ARROWS = {Split.FORGET: "↓", Split.TEST: "↓", Split.RETAIN: "↑", Split.REAL: "↑"}
 NOT_A_RESULT = "not a result"
 MARK = "*"
 """Of a number that stands for a part of the questions."""
@@ -29,24 +25,43 @@ MARK = "*"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number: the mean `score` of a task on a split; modality None pools image and text questions.
+    """One number: the mean of a metric of a task on a split; modality None pools image and text questions.
 
-    answered: rate of questions with an answer. shots: people shown as examples; seed: of their draw and of the test
-    pictures; both None if the results file does not say. flaws: what `validity.py` finds. Where the files are damaged
-    the estimate is NaN.
+    leaf: the first one that it is made of. answered: rate of questions with an answer. shots: people shown as examples;
+    seed: of their draw and of the test pictures; both None if the results file does not say. flaws: what `validity.py`
+    finds. Where the files are damaged the estimate is NaN.
     """
 
     run: str
-    split: Split
-    ratio: int | None
-    task: Task
-    modality: Modality | None
+    leaf: Leaf
+    modality: str | None
     metric: str
     estimate: Estimate
     answered: float
     flaws: tuple[Flaw, ...] = ()
     shots: int | None = None
     seed: int | None = None
+
+    @property
+    def benchmark(self) -> str:
+        return self.leaf.benchmark
+
+    @property
+    def split(self) -> str:
+        return self.leaf.split
+
+    @property
+    def ratio(self) -> int | None:
+        return self.leaf.ratio
+
+    @property
+    def task(self) -> str:
+        return self.leaf.task
+
+    @property
+    def place(self) -> tuple:
+        """Of its column."""
+        return self.benchmark, self.split, self.ratio, self.task, self.modality
 
     @property
     def weight(self) -> int:
@@ -58,43 +73,58 @@ class Cell:
         return not any(flaw.void for flaw in self.flaws)
 
 
-def cells(runs: Sequence[Run], *, pooled: bool = True, name: str | None = None) -> list[Cell]:
-    """The cells of one row, in the order of the runs' leaves; `pooled` joins the two modalities of a task.
+def cells(
+    runs: Sequence[Run], *, pooled: bool = True, name: str | None = None, metric: str | None = None
+) -> list[Cell]:
+    """The cells of one row, in the order of the runs' leaves; `pooled` joins the modalities of a task.
 
-    runs: of one model, with no leaf in common.
+    runs: of one model, with no leaf in common. metric: in the place of the scores; a task without it has no cell.
     """
     flaws = row_flaws(runs)
     groups: dict[tuple, list[tuple[Run, Leaf, list[Sample]]]] = {}
     for run in runs:
         for leaf, samples in by_leaf(run).items():
+            if metric and not leaf.metric(metric):
+                continue
             if samples or any(flaw.weight is Weight.DAMAGE for flaw in flaws[leaf.name]):
-                key = (leaf.split, leaf.ratio, leaf.task, None if pooled else leaf.modality)
+                key = (leaf.benchmark, leaf.split, leaf.ratio, leaf.task, None if pooled else leaf.modality)
                 groups.setdefault(key, []).append((run, leaf, samples))
-    return [_cell(name or runs[0].name, key, group, flaws) for key, group in groups.items()]
+    return [_cell(name or runs[0].name, key[-1], group, flaws, metric) for key, group in groups.items()]
+
+
+def known_metrics(runs: Sequence[Run]) -> list[str]:
+    """Every metric that some leaf of the runs has."""
+    leaves = [leaf for run in runs for leaf in run.leaves]
+    return sorted({metric.name for leaf in leaves for metric in (*leaf.metrics, *leaf.joined)})
 
 
 def _cell(
-    name: str, key: tuple, group: list[tuple[Run, Leaf, list[Sample]]], known: Mapping[str, tuple[Flaw, ...]]
+    name: str,
+    modality: str | None,
+    group: list[tuple[Run, Leaf, list[Sample]]],
+    of_leaf: Mapping[str, tuple[Flaw, ...]],
+    metric: str | None,
 ) -> Cell:
-    split, ratio, task, modality = key
-    flaws = [flaw for _, leaf, _ in group for flaw in known[leaf.name]]
-    there = {leaf.modality for _, leaf, samples in group if samples}
-    if modality is None and len(there) == 1:
-        flaws.append(Flaw(group[0][1].name, f"{next(iter(there))} questions alone", Weight.PART))
-    samples = [sample for _, _, found in group for sample in found]
-    facts = group[0][0].facts[group[0][1].name]
+    run, first, _ = group[0]
+    flaws = [flaw for _, leaf, _ in group for flaw in of_leaf[leaf.name]]
+    modalities = {leaf.modality for _, leaf, samples in group if samples}
+    if modality is None and len(modalities) == 1 < len(first.modalities):
+        flaws.append(Flaw(first.name, f"{next(iter(modalities))} questions alone", Weight.PART))
+    samples = [sample for _, _, samples in group for sample in samples]
+    scored = [sample for sample in samples if metric is None or metric in sample.metrics]
+    if len(scored) < len(samples):
+        flaws.append(Flaw(first.name, f"{len(scored)} of {len(samples)} answers have a {metric}", Weight.PART))
+    facts = run.facts[first.name]
     damaged = any(flaw.weight is Weight.DAMAGE for flaw in flaws)
-    people = [sample.person for sample in samples]
+    people = [sample.person for sample in scored]
     return Cell(
         run=name,
-        split=split,
-        ratio=ratio,
-        task=task,
+        leaf=first,
         modality=modality,
-        metric=METRICS[task][0],
+        metric=metric or first.score.name,
         estimate=Estimate(math.nan, None, len(people), len(set(people)))
-        if damaged
-        else clustered_mean([sample.score for sample in samples], people),
+        if damaged or not scored
+        else clustered_mean([sample.metrics[metric] if metric else sample.score for sample in scored], people),
         answered=sum(sample.answered for sample in samples) / len(samples) if samples else 0.0,
         flaws=tuple(flaws),
         shots=_shown(facts),
@@ -108,7 +138,6 @@ def render(
     *,
     runs: Sequence[RunSummary] = (),
     title: str = "",
-    width: int | None = None,
     allow_unanswered: bool = False,
 ) -> str:
     """The table as `text`, `markdown`, `csv` or `json`. Raises UserError for another format.
@@ -119,8 +148,7 @@ def render(
     if form not in FORMATS:
         raise UserError(f"Unknown format '{form}'.{did_you_mean(form, FORMATS)}")
     if form == "json":
-        found = {"schema": SCHEMA, "runs": [asdict(run) for run in runs], "cells": [_flat(c) for c in rows]}
-        return json_text(found)
+        return json_text({"schema": SCHEMA, "runs": [asdict(run) for run in runs], "cells": [_flat(c) for c in rows]})
     if form == "csv":
         flat = [_flat(cell) for cell in rows]
         out = io.StringIO()
@@ -131,13 +159,10 @@ def render(
                 {key: csv_cell(value) for key, value in (line | {"notes": "; ".join(line["notes"])}).items()}
             )
         return out.getvalue()
-    heads, body = _lines(rows, runs, allow_unanswered)
-    notes = explanations(rows)
+    grid, notes = _grid(rows, runs, title, allow_unanswered), explanations(rows)
     if form == "markdown":
-        lines = [heads, ["---"] * len(heads), *([markdown(cell) for cell in line] for line in body)]
-        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return "\n".join([table, *(f"\n{markdown(note)}" for note in notes)])
-    return _text(heads, body, title, width) + "".join(f"{one_line(note)}\n" for note in notes)
+        return "\n".join([as_markdown(grid), *(f"\n{markdown(note)}" for note in notes)])
+    return as_text(grid, terminal_width()) + "".join(f"{one_line(note)}\n" for note in notes)
 
 
 def explanations(rows: Sequence[Cell]) -> list[str]:
@@ -151,52 +176,29 @@ def explanations(rows: Sequence[Cell]) -> list[str]:
     return lines
 
 
-def _lines(
-    rows: Sequence[Cell], runs: Sequence[RunSummary], allow_unanswered: bool
-) -> tuple[list[str], list[list[str]]]:
-    """Heads and lines of the table, the run's name first."""
-    names = list(dict.fromkeys(c.run for c in rows))
-    places = sorted({_place(c) for c in rows}, key=_order)
-    at = {(c.run, _place(c)): c for c in rows}
+def _grid(rows: Sequence[Cell], runs: Sequence[RunSummary], title: str, allow_unanswered: bool) -> Grid:
+    """One line a row, one column a place."""
+    columns = {cell.place: cell for cell in sorted(rows, key=lambda cell: cell.leaf.sorting, reverse=True)}
+    columns = dict(sorted(columns.items(), key=lambda entry: entry[1].leaf.sorting))
+    at = {(cell.run, cell.place): cell for cell in rows}
     more = rows_of(runs) if runs else {}
-    void = {c.run for c in rows if not c.is_result}
-    body = [
+    void = {cell.run for cell in rows if not cell.is_result}
+    lines = [
         [
             f"{name} ({NOT_A_RESULT})" if name in void and allow_unanswered else name,
-            *(_number(at.get((name, place)), allow_unanswered) for place in places),
+            *(_number(at.get((name, place)), allow_unanswered) for place in columns),
             *more.get(name, ()),
         ]
-        for name in names
+        for name in dict.fromkeys(cell.run for cell in rows)
     ]
-    return ["", *map(_label, places), *(ROW_HEADS if runs else ())], body
+    benchmarks = benchmarks_of(cell.leaf for cell in rows)
+    heads = [_head(cell, benchmarks) for cell in columns.values()]
+    return Grid(["", *heads, *(ROW_HEADS if runs else ())], lines, title)
 
 
-def _text(heads: list[str], body: list[list[str]], title: str, width: int | None) -> str:
-    table = Table(title=title or None, title_justify="left")
-    table.add_column("", no_wrap=True)
-    for head in heads[1:]:
-        table.add_column(head.replace(" ", "\n", 1), justify="right", no_wrap=True)
-    for line in body:
-        table.add_row(*(Text(one_line(cell)) for cell in line))
-    longest = max((len(line[0]) for line in body), default=0)
-    console = Console(width=width or 15 * len(heads) + longest + 4, file=io.StringIO(), force_terminal=False)
-    console.print(table)
-    return console.file.getvalue()
-
-
-def _place(cell: Cell) -> tuple:
-    return cell.split, cell.ratio, cell.task, cell.modality
-
-
-def _order(place: tuple) -> tuple:
-    split, ratio, task, modality = place
-    return list(Split).index(split), ratio or 0, list(Task).index(task), modality or ""
-
-
-def _label(place: tuple) -> str:
-    split, ratio, task, modality = place
-    head = f"{split}{ARROWS[split]}" if ratio in (None, 5) else f"{split}_{ratio}{ARROWS[split]}"
-    return f"{head} {SHORT[task]}" + (f" {modality}" if modality else "")
+def _head(cell: Cell, benchmarks: Sequence[str]) -> str:
+    wants_low = cell.leaf.metric(cell.metric).wants_low(cell.leaf.role)
+    return column_head(cell.leaf, benchmarks, wants_low, cell.modality)
 
 
 def _shown(facts: Mapping) -> int | None:
@@ -208,6 +210,8 @@ def _number(cell: Cell | None, allow_unanswered: bool) -> str:
         return "-"
     if cell.weight > (Weight.SILENCE if allow_unanswered else Weight.PART):
         return NOT_A_RESULT
+    if math.isnan(cell.estimate.mean):
+        return "-"
     error = "" if cell.estimate.stderr is None else f" ±{cell.estimate.stderr:.2f}".replace("±0.", "±.")
     mark = f" {MARK}" if any(not flaw.void for flaw in cell.flaws) else ""
     return f"{cell.estimate.mean:.2f}{error}{mark}"
@@ -221,4 +225,6 @@ def _flat(cell: Cell) -> dict:
         **{name: getattr(cell, name) for name in ("is_result", "shots", "seed")},
         **(estimate | {"mean": None if math.isnan(cell.estimate.mean) else cell.estimate.mean}),
         "notes": [str(flaw) for flaw in cell.flaws],
+        "benchmark": cell.benchmark,
+        "role": cell.leaf.role,
     }

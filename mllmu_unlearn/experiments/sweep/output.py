@@ -6,16 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from mllmu_tasks.benchmarks.mllmu.spec import Split
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.columns import ARROWS, Leaf, benchmarks_of
 from mllmu_tasks.results.stats.means import Estimate
-from mllmu_tasks.results.tables.table import ARROWS
-from mllmu_tasks.text_safety import csv_cell, json_text, one_line
-from mllmu_tasks.text_safety import markdown as escaped
+from mllmu_tasks.results.tables.rendering import Grid, as_markdown, as_text, terminal_width
+from mllmu_tasks.text_safety import csv_cell, json_text
 from mllmu_tasks.user_files import read_text
 from mllmu_unlearn.experiments.runner import write_whole
 from mllmu_unlearn.experiments.sweep.rows import Row
@@ -24,21 +19,16 @@ SCHEMA = 1
 
 
 def text(rows: Sequence[Row]) -> str:
-    table = Table()
-    head, *body = _cells(rows)
-    for label in head:
-        table.add_column(label, justify="left" if label in ("", "verdict") else "right", no_wrap=True)
-    for line in body:
-        table.add_row(*(Text(one_line(cell)) for cell in line))
-    console = Console(width=200, file=io.StringIO(), force_terminal=False)
-    console.print(table)
-    return console.file.getvalue()
+    return as_text(_grid(rows), terminal_width())
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    head, *body = _cells(rows)
-    lines = [head, ["---"] * len(head), *(map(escaped, line) for line in body)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return as_markdown(_grid(rows))
+
+
+def _grid(rows: Sequence[Row]) -> Grid:
+    heads, *lines = _cells(rows)
+    return Grid(heads, lines, left=frozenset({"verdict"}), sentences=frozenset({"verdict"}))
 
 
 def as_json(rows: Sequence[Row]) -> str:
@@ -89,16 +79,31 @@ def machine() -> str:
 
 
 def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    splits = [split for split in Split if any(split in row.scores for row in rows)]
+    columns = _columns(rows)
+    benchmarks = benchmarks_of(columns.values())
     trained = [row for row in rows if row.trainable is not None]
-    head = ["", *(f"{split}{ARROWS[split]}" for split in splits)]
+    head = ["", *(f"{_named(leaf, benchmarks)}{ARROWS[leaf.wants_low]}" for leaf in columns.values())]
     head += ["time", "trained parameters", "verdict"] if trained or any(row.failed for row in rows) else []
     lines = [head]
     for row in rows:
-        line = [row.name, *(_score(row.scores.get(split)) for split in splits)]
+        line = [row.name, *(_score(_by_split(row).get(place)) for place in columns)]
         line += [_time(row.seconds), "" if row.trainable is None else f"{row.trainable:,}"]
         lines.append([*line, "failed" if row.failed else row.verdict][: len(head)])
     return lines
+
+
+def _columns(rows: Sequence[Row]) -> dict[tuple[str, str], Leaf]:
+    leaves = sorted((leaf for row in rows for leaf in row.scores), key=lambda leaf: leaf.sorting)
+    return {(leaf.benchmark, leaf.split): leaf for leaf in leaves}
+
+
+def _by_split(row: Row) -> dict[tuple[str, str], Estimate]:
+    return {(leaf.benchmark, leaf.split): estimate for leaf, estimate in row.scores.items()}
+
+
+def _named(leaf: Leaf, benchmarks: Sequence[str]) -> str:
+    """Its split; the ratio is that of the whole sweep."""
+    return leaf.split if len(benchmarks) < 2 else f"{leaf.benchmark}_{leaf.split}"
 
 
 def _score(estimate: Estimate | None) -> str:
@@ -116,8 +121,10 @@ def _time(seconds: float | None) -> str:
 
 def _flat(row: Row) -> dict:
     flat: dict = {"name": row.name}
-    for split, estimate in row.scores.items():
-        flat |= {f"{split}": estimate.mean, f"{split}_stderr": estimate.stderr}
+    benchmarks = benchmarks_of(row.scores)
+    for leaf, estimate in row.scores.items():
+        split = _named(leaf, benchmarks)
+        flat |= {split: estimate.mean, f"{split}_stderr": estimate.stderr}
     return flat | {
         "seconds": row.seconds,
         "trainable_parameters": row.trainable,

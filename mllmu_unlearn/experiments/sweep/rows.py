@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mllmu_tasks import strict_yaml
 from mllmu_tasks.artifacts.folders import MARK
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Split, Task
+from mllmu_tasks.results.columns import FORGET, RETAIN, Leaf
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.stats.means import Estimate, clustered_mean
 from mllmu_tasks.results.validity import all_flaws
@@ -18,10 +18,10 @@ DESTROYED = 0.5
 
 @dataclass(frozen=True)
 class Row:
-    """scores: split -> mean over the tasks. seconds, trainable: None for a row without training."""
+    """scores: a leaf that stands for its split -> mean over the tasks. seconds, trainable: None without training."""
 
     name: str
-    scores: Mapping[Split, Estimate] = field(default_factory=dict)
+    scores: Mapping[Leaf, Estimate] = field(default_factory=dict)
     seconds: float | None = None
     trainable: int | None = None
     verdict: str = ""
@@ -48,22 +48,24 @@ def row(name: str, run: Run | None, folder: Path | None, vanilla: Run | None) ->
     )
 
 
-def scores(run: Run) -> dict[Split, Estimate]:
+def scores(run: Run) -> dict[Leaf, Estimate]:
     """Per split the mean of the tasks' mean scores, each task counting equally, clustered by person."""
-    found: dict[Split, list[tuple[Task, str, float]]] = defaultdict(list)
-    for sample in run.samples:
-        found[sample.leaf.split].append((sample.leaf.task, sample.person, sample.score))
-    return {split: mean_of_tasks(found[split]) for split in Split if split in found}
+    scored: dict[str, list[tuple[str, str, float]]] = defaultdict(list)
+    first: dict[str, Leaf] = {}
+    for sample in sorted(run.samples, key=lambda sample: sample.leaf.sorting):
+        scored[sample.leaf.group].append((sample.leaf.task, sample.person, sample.score))
+        first.setdefault(sample.leaf.group, sample.leaf)
+    return {leaf: mean_of_tasks(scored[group]) for group, leaf in first.items()}
 
 
-def mean_of_tasks(scored: Iterable[tuple[Task, str, float]]) -> Estimate:
+def mean_of_tasks(scored: Iterable[tuple[str, str, float]]) -> Estimate:
     """Mean of the tasks' means with its clustered standard error, from (task, person, score).
 
     Each question enters as the overall mean plus its weighted distance from its task's mean, which has the same
     mean and the same sums by person as the mean of means linearised.
     """
     scored = list(scored)
-    by_task: dict[Task, list[float]] = defaultdict(list)
+    by_task: dict[str, list[float]] = defaultdict(list)
     for task, _, score in scored:
         by_task[task].append(score)
     means = {task: sum(values) / len(values) for task, values in by_task.items()}
@@ -84,7 +86,7 @@ def verdict(run: Run, vanilla: Run) -> str:
     elif down is not None and down.stderr is None:
         wrong.append("falls, by an unknown error")
     kept, known = retained(run), retained(vanilla)
-    lost = [task for task in Task if task in kept and task in known and kept[task] < DESTROYED * known[task]]
+    lost = [task for task, score in kept.items() if task in known and score < DESTROYED * known[task]]
     if lost:
         wrong.append("destroys retain" + (f" ({', '.join(lost)})" if len(lost) < len(kept) else ""))
     return ", ".join(wrong) or "ok"
@@ -96,19 +98,27 @@ def fall(run: Run, vanilla: Run) -> Estimate | None:
 
     The same people answer the same questions, so the error is that of the differences, not of either score.
     """
-    before = {_question(s): s.score for s in vanilla.samples if s.leaf.split is Split.FORGET}
+    split = _first_split(vanilla, FORGET)
+    before = {_question(s): s.score for s in vanilla.samples if s.leaf.split == split}
     pairs = [(s, before[_question(s)]) for s in run.samples if _question(s) in before]
-    return mean_of_tasks((s.leaf.task, s.person, there - s.score) for s, there in pairs) if pairs else None
+    return mean_of_tasks((s.leaf.task, s.person, was - s.score) for s, was in pairs) if pairs else None
 
 
 def _question(sample: Sample) -> tuple[Leaf, str, int]:
     return sample.leaf, sample.person, sample.question_index
 
 
-def retained(run: Run) -> dict[Task, float]:
-    """Task -> mean score on the retain split."""
-    found: dict[Task, list[float]] = defaultdict(list)
-    for sample in run.samples:
-        if sample.leaf.split is Split.RETAIN:
-            found[sample.leaf.task].append(sample.score)
-    return {task: sum(values) / len(values) for task, values in found.items()}
+def retained(run: Run) -> dict[str, float]:
+    """Task -> mean score on the first split of what is retained."""
+    split = _first_split(run, RETAIN)
+    scored: dict[str, list[float]] = defaultdict(list)
+    for sample in sorted(run.samples, key=lambda sample: sample.leaf.sorting):
+        if sample.leaf.split == split:
+            scored[sample.leaf.task].append(sample.score)
+    return {task: sum(values) / len(values) for task, values in scored.items()}
+
+
+def _first_split(run: Run, role: str) -> str | None:
+    """The split of a role that a verdict is about: the first one, in the benchmark's order."""
+    leaves = {sample.leaf for sample in run.samples if sample.leaf.role == role}
+    return min(leaves, key=lambda leaf: leaf.sorting).split if leaves else None

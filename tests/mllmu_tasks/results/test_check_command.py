@@ -112,9 +112,9 @@ def test_bad_input(runs, tmp_path):
 
 
 def test_names_from_outside_cannot_break_out(write_run, policy):
+    from mllmu_tasks.results.gate.evaluation import open_side
     from mllmu_tasks.results.gate.judge import judge
     from mllmu_tasks.results.gate.policy import parse_policy
-    from mllmu_tasks.results.gate.sides import open_side
 
     nasty = "<script>|[x](y)\x00\x1b[31m&"
     rules = parse_policy(

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.results.gate.sides import open_side
+from mllmu_tasks.results.gate.evaluation import open_side
 from mllmu_tasks.results.runs import load_runs
 from mllmu_tasks.results.tables.table import cells, render
 from mllmu_tasks.results.validity import Weight, row_flaws

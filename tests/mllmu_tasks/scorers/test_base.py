@@ -1,5 +1,6 @@
 """Scorers by name, by file and by entry point; what a scorer from outside may be called and return."""
 
+import math
 import sys
 from importlib.metadata import EntryPoint
 from itertools import permutations
@@ -70,10 +71,10 @@ def test_a_description_that_means_nothing_is_refused(change, sentence):
 
 
 def test_a_metric_may_have_no_bounds():
-    free = Metric("x", low=None, high=None)
+    free = Metric("x", low=-math.inf, high=math.inf)
     assert free.holds(-1e9)
     assert not free.holds(float("inf"))
-    assert not Metric("x", high=None).holds(-1)
+    assert not Metric("x", high=math.inf).holds(-1)
     assert read_metrics({"x": free.describe()}) == (free,)
 
 

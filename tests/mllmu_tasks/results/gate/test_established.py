@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 import pytest
 import recorded
 
+from mllmu_tasks.results.gate.evaluation import open_side
 from mllmu_tasks.results.gate.judge import judge
 from mllmu_tasks.results.gate.outcomes import Verdict
 from mllmu_tasks.results.gate.policy import parse_policy
 from mllmu_tasks.results.gate.printing import as_json, junit, markdown, text
-from mllmu_tasks.results.gate.sides import open_side
 
 FORGET, TEST, RETAIN = "mllmu_forget_cloze_image", "mllmu_test_cloze_image", "mllmu_retain_cloze_image"
 RULES = """
@@ -119,10 +119,10 @@ def test_settings_of_the_command_line_are_declared_or_refused(good, write_judged
 
 
 def test_a_system_text_is_declared_or_refused(good, write_judged):
-    from mllmu_tasks.harness.answerer import text_hash
+    from mllmu_tasks.artifacts.identity import short_hash
 
     def told(leaf, facts, config):
-        facts["answered_by"] |= {"system": text_hash("Say no."), "system_of": "command line"}
+        facts["answered_by"] |= {"system": short_hash("Say no."), "system_of": "command line"}
 
     silent, before = good(change=told), write_judged("before", KNOWS, change=told)
     assert refused(gate(silent, before), "a system text was given on the command line")

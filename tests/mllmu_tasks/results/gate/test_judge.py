@@ -4,10 +4,10 @@ import pytest
 
 from mllmu_tasks.benchmarks.mllmu.spec import leaves
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.gate.evaluation import open_side
 from mllmu_tasks.results.gate.judge import judge
 from mllmu_tasks.results.gate.outcomes import Reason, Verdict
 from mllmu_tasks.results.gate.policy import load_policy, parse_policy
-from mllmu_tasks.results.gate.sides import open_side
 
 CLOZE = "mllmu_forget_cloze_image"
 CLOZE_TEXT = "mllmu_forget_cloze_text"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.gate.evaluation import open_side
 from mllmu_tasks.results.gate.judge import judge
 from mllmu_tasks.results.gate.outcomes import Reason, Verdict
 from mllmu_tasks.results.gate.policy import parse_policy
-from mllmu_tasks.results.gate.sides import open_side
 
 LEAF = {"mllmu_forget_cloze_image": {"1": [0.0]}}
 RULE = "{benchmark: mmmu_val, metric: acc, at_least: baseline - 0.01}"

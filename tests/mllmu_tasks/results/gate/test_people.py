@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from mllmu_tasks.results.gate.evaluation import open_side
 from mllmu_tasks.results.gate.identity import identity_of
 from mllmu_tasks.results.gate.people import problems
-from mllmu_tasks.results.gate.sides import open_side
 
 FORGET, RETAIN = "mllmu_forget_cloze_text", "mllmu_retain_cloze_text"
 

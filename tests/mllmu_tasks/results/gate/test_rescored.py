@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mllmu_tasks.results.gate import rescored
-from mllmu_tasks.results.gate.sides import open_side
+from mllmu_tasks.results.gate.evaluation import open_side
 
 CHOICE = "mllmu_forget_classification_text"
 CLOZE = "mllmu_forget_cloze_image"

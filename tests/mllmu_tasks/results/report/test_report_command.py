@@ -178,10 +178,10 @@ def test_names_of_twenty_methods_do_not_touch(tmp_path):
 
 def test_a_picture_is_encoded_anew_and_small(tmp_path):
     from mllmu_tasks.data.source import open_source
-    from mllmu_tasks.results.report.examples import PIXELS, _picture
+    from mllmu_tasks.results.report.examples import PIXELS, _encoded
 
     source = open_source("mini")
-    picture = _picture(source, source.people("forget_15")[0])
+    picture = _encoded(source.image(source.people("forget_15")[0]))
     import base64
 
     data = base64.b64decode(picture.removeprefix("data:image/webp;base64,"))

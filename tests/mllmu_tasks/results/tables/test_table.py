@@ -106,5 +106,6 @@ def test_the_json_form_is_the_documented_one(write_run, tmp_path, monkeypatch):
 def test_csv_has_the_columns_of_the_cells(run):
     head = render(cells([run]), "csv").splitlines()[0]
     assert head == (
-        "run,split,ratio,task,modality,metric,answered,is_result,shots,seed,mean,stderr,questions,people,notes"
+        "run,split,ratio,task,modality,metric,answered,is_result,shots,seed,mean,stderr,questions,people,notes,"
+        "benchmark,role"
     )

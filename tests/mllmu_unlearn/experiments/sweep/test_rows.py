@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mllmu_tasks.benchmarks.mllmu.spec import Leaf, Split, Task
+from mllmu_tasks.benchmarks.mllmu.spec import Task
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.results.old_format import leaf_of
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.stats.means import Estimate, clustered_mean
 from mllmu_unlearn.experiments.sweep import output
@@ -16,7 +17,7 @@ def run_of(**scores: tuple[float, ...]) -> Run:
     """A run whose cloze scores on each split are given, one a person."""
     samples = []
     for split, values in scores.items():
-        leaf = Leaf.parse(f"mllmu_{split}_cloze_text")
+        leaf = leaf_of(f"mllmu_{split}_cloze_text")
         for place, score in enumerate(values):
             samples.append(Sample(leaf, f"{place:03d}", 0, score, "", "", True, True, {}))
     leaves = tuple(dict.fromkeys(sample.leaf for sample in samples))
@@ -111,8 +112,8 @@ def test_what_training_took_comes_from_the_record(tmp_path):
 
 
 ROWS = [
-    Row("vanilla", {Split.FORGET: Estimate(0.96, 0.013, 90, 9)}),
-    Row("a|b<c", {Split.FORGET: Estimate(0.5, None, 90, 1)}, 700.0, 139264, "ok"),
+    Row("vanilla", {leaf_of("mllmu_forget_cloze_text"): Estimate(0.96, 0.013, 90, 9)}),
+    Row("a|b<c", {leaf_of("mllmu_forget_cloze_text"): Estimate(0.5, None, 90, 1)}, 700.0, 139264, "ok"),
     Row("lost", failed="stage 'x' failed"),
 ]
 

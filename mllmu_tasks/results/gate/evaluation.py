@@ -1,4 +1,4 @@
-"""One side of a check (results, baseline or reference): lmms-eval output, and everything that is wrong with it."""
+"""The runs of one model that a check or report is about, and everything that is wrong with them."""
 
 import json
 from collections import Counter
@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mllmu_tasks.benchmarks.mllmu.spec import OUR_MODELS, Leaf, Split
 from mllmu_tasks.errors import UserError
+from mllmu_tasks.own_models import OUR_MODELS
 from mllmu_tasks.results import validity
+from mllmu_tasks.results.columns import RETAIN, Leaf
 from mllmu_tasks.results.gate.pinned import verify
 from mllmu_tasks.results.runs import Run, Sample, load_run, results_files
 from mllmu_tasks.results.tables.comparable import COMPARED
@@ -35,7 +36,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Side:
+class Evaluation:
     """All runs of one model: role is `results`, `baseline` or `reference`."""
 
     role: str
@@ -57,7 +58,7 @@ class Side:
         return next(((run, run.other_results[task]) for run in self.runs if task in run.other_results), None)
 
 
-def open_side(role: str, paths: Sequence[Path], least_answered: float) -> Side:
+def open_side(role: str, paths: Sequence[Path], least_answered: float) -> Evaluation:
     """Read one side. Raises UserError if there is nothing to read, or it is not one evaluation of one model."""
     for path in paths:
         verify(path)
@@ -70,7 +71,7 @@ def open_side(role: str, paths: Sequence[Path], least_answered: float) -> Side:
     return side_of(role, runs, least_answered)
 
 
-def side_of(role: str, runs: tuple[Run, ...], least_answered: float) -> Side:
+def side_of(role: str, runs: tuple[Run, ...], least_answered: float) -> Evaluation:
     """The side of runs that are loaded already. Raises UserError if they are not one evaluation of one model."""
     _one_evaluation(role, runs)
     samples: dict[str, list[Sample]] = {leaf.name: [] for run in runs for leaf in run.leaves}
@@ -78,7 +79,7 @@ def side_of(role: str, runs: tuple[Run, ...], least_answered: float) -> Side:
         for sample in run.samples:
             samples[sample.leaf.name].append(sample)
     facts = {name: found for run in runs for name, found in run.facts.items()}
-    return Side(
+    return Evaluation(
         role=role,
         runs=runs,
         samples={name: tuple(found) for name, found in samples.items()},
@@ -123,7 +124,7 @@ def _leaf_problems(role: str, run: Run, leaf: Leaf, samples: list[Sample]) -> It
 
 def _silence(role: str, run: Run, leaf: Leaf, samples: list[Sample], least: float) -> Iterable[Problem]:
     silent = sum(not sample.answered for sample in samples)
-    kept = leaf.split in (Split.RETAIN, Split.REAL)
+    kept = leaf.role == RETAIN
     if silent and run.model not in OUR_MODELS:
         text = f"{silent} of {len(samples)} questions not answered, and {run.model} may hide errors that way"
         yield Problem(role, leaf.name, text, hides=kept)
@@ -131,7 +132,7 @@ def _silence(role: str, run: Run, leaf: Leaf, samples: list[Sample], least: floa
         yield Problem(role, leaf.name, f"{silent} of {len(samples)} questions not answered", hides=False)
 
 
-def incomparable(here: Side, there: Side) -> list[Problem]:
+def incomparable(here: Evaluation, there: Evaluation) -> list[Problem]:
     """Why the two sides may not be compared: other data, seed, shots, prompt style, generation settings, questions."""
     found = []
     for key, values in {

@@ -1,0 +1,27 @@
+"""Which task file asked a leaf: a hash of its configuration as lmms-eval records it."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from mllmu_tasks.artifacts.identity import short_hash
+
+GENERATION = "generation_kwargs"
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """16 hex digits of a leaf's configuration without its generation settings, which are compared by themselves.
+
+    config: as in `configs` of a results file. Left aside is what differs by machine: addresses and folders.
+    """
+    kept = {key: value for key, value in config.items() if key != GENERATION}
+    data = kept.get("dataset_kwargs")
+    if isinstance(data, Mapping) and isinstance(files := data.get("data_files"), Mapping):
+        kept["dataset_kwargs"] = {
+            **data,
+            "data_files": {key: PurePath(str(file)).name for key, file in files.items()},
+        }
+    return short_hash(_ADDRESS.sub("", json.dumps(kept, sort_keys=True, default=str)))
