@@ -13,7 +13,7 @@ from mllmu_tasks.data.missing import counted, refuse_losses
 from mllmu_tasks.data.people import Person, Question
 from mllmu_tasks.data.source import Source
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
+from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
 
 
 def benchmark_samples(

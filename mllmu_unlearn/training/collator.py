@@ -18,9 +18,9 @@ from mllmu_tasks.models.engine.batching import Row, by_token, stack
 from mllmu_tasks.models.image_tokens import runs
 from mllmu_tasks.models.rendering import encode, tokenizer_adds
 from mllmu_tasks.models.shown_parts import ShownParts
+from mllmu_unlearn.toolbox.losses import IGNORED
+from mllmu_unlearn.toolbox.samples import Sample
 from mllmu_unlearn.training.image_counts import RUNS
-from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.samples import Sample
 
 
 def stop_tokens(processor: ProcessorMixin, generation: GenerationConfig | None) -> frozenset[int]:

@@ -11,8 +11,8 @@ from mllmu_tasks.models.chat_template import require_shown
 from mllmu_tasks.models.engine.batching import Row
 from mllmu_tasks.models.rendering import tokenizer_adds
 from mllmu_tasks.models.shown_parts import ShownParts
+from mllmu_unlearn.toolbox.samples import Sample
 from mllmu_unlearn.training.collator import as_messages, require_template
-from mllmu_unlearn.training.samples import Sample
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig

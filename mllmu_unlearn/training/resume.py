@@ -3,24 +3,22 @@
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mllmu_tasks import strict_json
 from mllmu_tasks.artifacts.folders import remove
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.user_files import read_text
-from mllmu_unlearn.output import provenance
+from mllmu_unlearn.config.commands import Config
+from mllmu_unlearn.training import provenance
 from mllmu_unlearn.training.checkpoints import checkpoints
 from mllmu_unlearn.training.damaged_checkpoints import damage
-
-if TYPE_CHECKING:
-    from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
-    from mllmu_unlearn.config.plan import Plan
+from mllmu_unlearn.training.plan import Plan
 
 STAMP = "run.json"
 
 
-def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> Path | None:
+def resume_from(config: Config, planned: Plan, work: Path) -> Path | None:
     """The checkpoint to go on from; None for a run that is to `begin`.
 
     A damaged checkpoint is passed over for the one before it. Raises UserError if there is none at all, or if they
@@ -54,7 +52,7 @@ def resume_from(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work:
     return None
 
 
-def begin(config: "UnlearnConfig | FinetuneConfig", planned: "Plan", work: Path) -> None:
+def begin(config: Config, planned: Plan, work: Path) -> None:
     """Clear away what an older run left and note whose the next checkpoints are; once nothing hinders this run."""
     if config.should_save:
         found = checkpoints(work)
