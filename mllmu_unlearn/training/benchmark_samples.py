@@ -23,16 +23,17 @@ def benchmark_samples(
     *,
     shots: int,
     seed: int,
-    settings: Settings,
+    settings: Settings | None = None,
 ) -> list[Sample]:
     """Every question of these people that can be scored; and `shots` times more behind few-shot turns, if the
     benchmark asks it that way, each time with other people (these rows are six times as long).
 
     The people shown are drawn for each row anew, among `people` only, so that a retain-only model never sees
-    anyone else; for the same reason every answer of such a row has labels, those of the shots, too.
+    anyone else; for the same reason every answer of such a row has labels, those of the shots, too. settings: those of
+    the environment unless given.
     Raises UserError if too few people are left to be shown, or too many questions cannot be asked.
     """
-    chosen = set(people)
+    settings, chosen = settings or Settings.from_environment(), set(people)
     everyone = [person for person in source.people(FULL_CONFIG) if person.id in chosen]
     unseen = _unseen(source, everyone) if "image" in modalities else {}
     lost: list[tuple[str, int]] = []

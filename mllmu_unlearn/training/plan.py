@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from mllmu_tasks.artifacts.adapter_folder import weights_fingerprint
-from mllmu_tasks.benchmarks.mllmu.settings import Settings
-from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, TRAIN_CONFIG, forget_config
-from mllmu_tasks.data.source import Source, open_source
+from mllmu_tasks.data.source import Source
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.config.commands import Config
 from mllmu_unlearn.toolbox.context import Context
 from mllmu_unlearn.toolbox.forward import Batch
 from mllmu_unlearn.toolbox.samples import Sample
 from mllmu_unlearn.training.benchmark_samples import benchmark_samples
-from mllmu_unlearn.training.people import People, choose_people
-from mllmu_unlearn.training.samples import TrainingSet, baseline_configs
+from mllmu_unlearn.training.people import People, choose_people, everyone
+from mllmu_unlearn.training.samples import TrainingSet, data_hash
 from mllmu_unlearn.training.schedule import Schedule
 
 
@@ -72,7 +70,12 @@ def make(config: Config, source: Source) -> Plan:
         sides,
         schedule,
         left_out,
-        _hash(config, source),
+        data_hash(
+            source,
+            config.forget_ratio,
+            with_images="image" in config.modality_set and bool(method.sides),
+            train_data=config.train_data,
+        ),
         weights_fingerprint(config.model_name_or_path, config.revision),
     )
 
@@ -137,7 +140,6 @@ def _samples(config: Config, source: Source, training: TrainingSet, people: tupl
             config.modality_set,
             shots=config.benchmark_shots,
             seed=config.seed,
-            settings=Settings.from_environment(),
         )
     return samples
 
@@ -156,7 +158,7 @@ def sizes(samples: Sequence[Sample], step: int) -> list[tuple[int, int]]:
 
 def _people(config: Config, source: Source) -> People:
     if config.forget_ratio is None and not config.people_ids:
-        return People((), tuple(person.id for person in source.people(FULL_CONFIG)))
+        return everyone(source)
     return choose_people(source, config.forget_ratio, config.people_ids)
 
 
@@ -165,15 +167,3 @@ def trained_on(config: Config, people: People) -> tuple[str, ...]:
     if config.method != "finetune":
         return ()
     return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[config.people]
-
-
-def _hash(config: Config, source: Source) -> str:
-    configs = [FULL_CONFIG]
-    if config.forget_ratio is not None:
-        configs.append(forget_config(config.forget_ratio))
-    if "image" in config.modality_set and config.chosen.sides:
-        if config.train_data:
-            other = open_source(config.train_data).hash(baseline_configs(config.train_data, config.forget_ratio))
-            return f"{source.hash(configs)}+{other}"
-        configs.append(TRAIN_CONFIG)
-    return source.hash(configs)

@@ -121,6 +121,15 @@ class TrainingSet:
             refuse_losses(f"the biographies of {self.source.name}", "people", mute, len(told), why, bound)
 
 
+def data_hash(source: Source, ratio: int | None, *, with_images: bool, train_data: str | None) -> str:
+    """Of the people, of who is forgotten by `ratio`, and of the image pairs or of the folder that has them."""
+    configs = [FULL_CONFIG] if ratio is None else [FULL_CONFIG, splits(ratio)[0]]
+    if with_images and train_data:
+        other = open_source(train_data).hash(baseline_configs(train_data, ratio))
+        return f"{source.hash(configs)}+{other}"
+    return source.hash([*configs, TRAIN_CONFIG] if with_images else configs)
+
+
 def baseline_configs(folder: str, ratio: int | None) -> list[str]:
     """Configs of a `baseline_train_split` folder that hold everyone. Raises UserError if there are none."""
     if not Path(folder).is_dir():
