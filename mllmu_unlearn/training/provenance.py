@@ -1,6 +1,7 @@
 """What a run is, in plain facts: those that a checkpoint must share to be continued, and those of unlearning.yaml."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -25,6 +26,8 @@ RARE = (
     *("tf32", "full_determinism"),
 )
 """What decides it, too, and is seldom given; on the card where it is."""
+POINTS = 200
+"""At most so many logged steps are kept; every n-th then, and always the last one."""
 
 
 def identity(config: Config, plan: Plan) -> dict[str, Any]:
@@ -132,3 +135,21 @@ def _whom(config: Config, people: People) -> dict[str, Any]:
         return {}
     count = len(trained_on(config, people))
     return {"trained": {"whom": config.people, "people": count, "forget_set": list(people.forget)}}
+
+
+def loss_curve(logs: Sequence[Mapping[str, Any]], points: int = POINTS) -> dict[str, list]:
+    """Columns of equal length out of the Trainer's log: `step`, `loss`, and one a term (`loss_forget`, ...).
+
+    A term that a step did not log is None there. {} without logs.
+    """
+    if not logs:
+        return {}
+    every = -(-len(logs) // points)
+    kept = [*reversed(logs[::-1][::every])]
+    names = sorted({name for entry in kept for name in entry if name.startswith("loss")})
+    columns = {name: [_short(entry.get(name)) for entry in kept] for name in names}
+    return {"step": [entry["step"] for entry in kept]} | columns
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

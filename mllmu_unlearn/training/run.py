@@ -27,13 +27,11 @@ from mllmu_unlearn.training import (
     reference,
     texts,
 )
+from mllmu_unlearn.training.checkpoints import begin, clear, require_finite_weights, resume_from
 from mllmu_unlearn.training.collator import ChatEncoder, Collator, OfficialEncoder, stop_tokens
 from mllmu_unlearn.training.dry_run import describe
-from mllmu_unlearn.training.finite import require_finite_weights
 from mllmu_unlearn.training.interruption import Bounds, explained
-from mllmu_unlearn.training.loss_curve import loss_curve
 from mllmu_unlearn.training.plan import Plan
-from mllmu_unlearn.training.resume import begin, clear, resume_from
 from mllmu_unlearn.training.samples import Rows
 from mllmu_unlearn.training.trainer import STATE_FILE, MethodTrainer
 
@@ -224,5 +222,5 @@ def _summary(trainer: MethodTrainer, seconds: float, trained: int) -> dict[str, 
         "padding": round(trainer.padding / max(trainer.tokens, 1), 4),
         "trainable_parameters": trained,
         "final_losses": last,
-        "losses": loss_curve(logs),
+        "losses": provenance.loss_curve(logs),
     }
