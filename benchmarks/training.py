@@ -33,8 +33,8 @@ from mllmu_unlearn import methods
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.methods import Method, hyper
 from mllmu_unlearn.methods.npo import NPO
+from mllmu_unlearn.toolbox.forward import forward, frozen
 from mllmu_unlearn.training import run
-from mllmu_unlearn.training.reference import forward, frozen
 from mllmu_unlearn.training.trainer import MethodTrainer
 
 SHAPE = TinyShape(hidden=256, layers=4, feed_forward=704, vision_hidden=128, vision_layers=4)

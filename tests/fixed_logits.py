@@ -5,9 +5,9 @@ import math
 import torch
 
 from mllmu_unlearn.methods import Method, get
-from mllmu_unlearn.training import losses
-from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.side import Counts, Reference, Side
+from mllmu_unlearn.toolbox import losses
+from mllmu_unlearn.toolbox.losses import IGNORED
+from mllmu_unlearn.toolbox.side import Counts, Reference, Side
 
 LABELS = torch.tensor([[0, 2, IGNORED], [1, IGNORED, IGNORED]])
 

@@ -1,6 +1,7 @@
 """One dataclass a command; its fields are the flags and the YAML keys, beside all of `TrainingArguments`."""
 
-from dataclasses import dataclass, field, fields
+import copy
+from dataclasses import FrozenInstanceError, dataclass, field, fields
 from typing import Any
 
 from transformers import TrainingArguments
@@ -19,9 +20,9 @@ from mllmu_unlearn.config.options import Options, option
 from mllmu_unlearn.config.parse import json_object, parse
 from mllmu_unlearn.methods import Method
 from mllmu_unlearn.methods._supervised import WEIGHTS, Supervised
-from mllmu_unlearn.training.adapter_sites import Lora
+from mllmu_unlearn.toolbox.adapter_sites import Lora
 
-__all__ = ["FinetuneConfig", "UnlearnConfig", "parse"]
+__all__ = ["Config", "FinetuneConfig", "UnlearnConfig", "parse"]
 
 MODALITIES = ("image", "text")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -30,7 +31,10 @@ PROTOCOLS = ("paper", "official")
 
 @dataclass
 class _TrainConfig(Options, TrainingArguments):
-    """What both commands share. Raises UserError on construction for every value that cannot work."""
+    """What both commands share. Raises UserError on construction for every value that cannot work.
+
+    Nothing changes once it is made. chosen: the method. lora, people_ids, modality_set: what their flags come to.
+    """
 
     model_name_or_path: str | None = option(None, "Model to start from: a folder, a hub id, or mini:vanilla.")
     revision: str | None = option(None, "Branch, tag or commit of a hub model.")
@@ -101,13 +105,9 @@ class _TrainConfig(Options, TrainingArguments):
         if self.benchmark_shots and not self.benchmark_questions:
             raise UserError("--benchmark_shots needs --benchmark_questions.")
         targets = (self.lora_target or ("official" if official else "language")).split(",")
-        self.lora = Lora(
-            self.lora_r,
-            self.lora_alpha,
-            self.lora_dropout,
-            tuple(t.strip() for t in targets),
-            "gaussian" if official else True,
-        )
+        named = tuple(target.strip() for target in targets)
+        init = "gaussian" if official else True
+        self.lora = self.chosen.lora(Lora(self.lora_r, self.lora_alpha, self.lora_dropout, named, init))
         if self.max_grad_norm is None:
             self.max_grad_norm = 0.0 if official else 1.0
         training_flags.check(self)
@@ -127,9 +127,25 @@ class _TrainConfig(Options, TrainingArguments):
         for tracker in self.report_to:
             self._one_of("report_to", tracker, tuple(INTEGRATION_TO_CALLBACK))
         training_flags.check_together(self)
-        optimizer.check(self)
+        optimizer.check(self, own_schedule=self.lr_per_epoch)
         if self.fp16 and self.device.type == "cpu" and not self.dry_run:
             raise UserError("--fp16 does nothing without a GPU; use --bf16 or --dtype.")
+        self._frozen = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.__dict__.get("_frozen"):
+            raise FrozenInstanceError(f"the configuration is read, so {name} stays what it is")
+        super().__setattr__(name, value)
+
+    def for_trainer(self, output_dir: str) -> TrainingArguments:
+        """A copy for the Trainer, which writes into its arguments and pickles them.
+
+        Without the method: one of the user's own need not pickle.
+        """
+        arguments = copy.copy(self)
+        del arguments.__dict__["_frozen"], arguments.__dict__["chosen"]
+        arguments.output_dir = output_dir
+        return arguments
 
     def _rename_checkpointing(self) -> None:
         """Transformers 5.24 calls gradient checkpointing by another name and warns of the old one."""
@@ -155,7 +171,13 @@ class _TrainConfig(Options, TrainingArguments):
     @property
     def uses_lora(self) -> bool:
         """Whether LoRA weights train."""
-        return self.kind == "lora" or self.chosen.uses_lora
+        return self.chosen.uses_lora
+
+    @property
+    def lr_per_epoch(self) -> bool:
+        """Whether the learning rate falls by the epoch, as in the official code of this method."""
+        official = self.chosen.official if self.protocol == "official" else None
+        return official is not None and official.lr_per_epoch
 
     def _one_of(self, name: str, value: Any, known: tuple) -> None:
         if value not in known:
@@ -231,7 +253,7 @@ class FinetuneConfig(_TrainConfig):
         if self.people != "all" and self.forget_ids is None and self.forget_ratio is None:
             raise UserError(f"--people {self.people} needs --forget_ratio or --forget_ids.")
         self.method = "finetune"
-        self.chosen = Supervised(weight=self.loss_weight)
+        self.chosen = Supervised(self.loss_weight, self.use_peft)
         self.hyper_parameters = {"loss_weight": self.loss_weight}
         self.reference, self.reference_model, self.system_prompt = "auto", None, None
         if self.learning_rate is None:
@@ -240,6 +262,5 @@ class FinetuneConfig(_TrainConfig):
             self.num_train_epochs = 5.0
         super().__post_init__()
 
-    @property
-    def kind(self) -> str:
-        return "lora" if self.use_peft else "full"
+
+Config = UnlearnConfig | FinetuneConfig

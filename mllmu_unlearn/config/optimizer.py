@@ -4,16 +4,13 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from transformers import Trainer, get_scheduler
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_utils import SchedulerType
 
 from mllmu_tasks.errors import LONGEST_VALUE, UserError, one_line
-
-if TYPE_CHECKING:
-    from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 """Flags that only some optimisers read, with their defaults."""
@@ -23,18 +20,21 @@ STEPS = 100
 """Of the schedule that is tried where epochs say how long training is."""
 
 
-def check(config: "UnlearnConfig | FinetuneConfig") -> None:
-    """Raise UserError if --optim, --lr_scheduler_type and what belongs to them cannot be made, or do nothing."""
+def check(config: TrainingArguments, *, own_schedule: bool) -> None:
+    """Raise UserError if --optim, --lr_scheduler_type and what belongs to them cannot be made, or do nothing.
+
+    own_schedule: the learning rate follows the official code, not --lr_scheduler_type.
+    """
     weight = torch.nn.Parameter(torch.zeros(2, 2))
     named = f"--optim {config.optim.value}" + (f" with --optim_args {config.optim_args}" if config.optim_args else "")
     with _said(named):
         kind, given = Trainer.get_optimizer_cls_and_kwargs(config)
         optimizer = kind([weight], **given)
     _check_read(config, given)
-    _check_schedule(config, optimizer)
+    _check_schedule(config, optimizer, own_schedule)
 
 
-def _check_read(config: "UnlearnConfig | FinetuneConfig", given: dict[str, Any]) -> None:
+def _check_read(config: TrainingArguments, given: dict[str, Any]) -> None:
     """Each flag is read if the optimiser's arguments are others without it."""
     for name, default in ADAM.items():
         if getattr(config, name) != default and _arguments(config, **{name: default}) == given:
@@ -47,17 +47,17 @@ def _check_read(config: "UnlearnConfig | FinetuneConfig", given: dict[str, Any])
             raise UserError(f"--optim {config.optim.value} does not read '{key}' of --optim_args; leave it out.")
 
 
-def _arguments(config: "UnlearnConfig | FinetuneConfig", **changed: Any) -> dict[str, Any]:
+def _arguments(config: TrainingArguments, **changed: Any) -> dict[str, Any]:
     other = copy.copy(config)
     for name, value in changed.items():
         setattr(other, name, value)
     return Trainer.get_optimizer_cls_and_kwargs(other)[1]
 
 
-def _check_schedule(config: "UnlearnConfig | FinetuneConfig", optimizer: torch.optim.Optimizer) -> None:
-    kind, official = config.lr_scheduler_type, config.protocol == "official" and config.chosen.official
+def _check_schedule(config: TrainingArguments, optimizer: torch.optim.Optimizer, own_schedule: bool) -> None:
+    kind = config.lr_scheduler_type
     given = {"warmup_steps": config.warmup_steps, "lr_scheduler_kwargs": config.lr_scheduler_kwargs}
-    if official and official.lr_per_epoch and (kind != SchedulerType.LINEAR or any(given.values())):
+    if own_schedule and (kind != SchedulerType.LINEAR or any(given.values())):
         raise UserError("--protocol official has its own learning rate schedule; leave out --lr_scheduler_type.")
     for name, without in (("warmup_steps", WITHOUT_WARMUP), ("lr_scheduler_kwargs", WITHOUT_ARGUMENTS)):
         if given[name] and kind in without:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,10 +13,10 @@ import torch
 from transformers.integrations import get_available_reporting_integrations
 from transformers.utils import is_torch_bf16_gpu_available, is_torch_tf32_available
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn.config import launch
-from mllmu_unlearn.training import quantized
 
+FOUR_BIT_TYPES = ("nf4", "fp4")
 WANDB = "https://api.wandb.ai"
 OF_THE_MACHINE = ("bf16", "tf32")
 OF_MANY = ("ddp_backend",)
@@ -115,7 +116,7 @@ class Options:
 
     def check_options(self) -> None:
         """Raises UserError for what cannot work."""
-        quantized.check(self)
+        self._check_four_bits()
         if self.bf16 and self.fp16:
             raise UserError("give --bf16 or --fp16, not both.")
         if self.ddp_backend and not self.accelerate_config and launch.LAUNCHED not in os.environ:
@@ -125,3 +126,14 @@ class Options:
                 raise UserError(
                     f"{self.method} has no {side} answers in its batches; leave out --stop_{side}_loss_above."
                 )
+
+    def _check_four_bits(self) -> None:
+        kind = self.bnb_4bit_quant_type
+        if kind not in FOUR_BIT_TYPES:
+            raise UserError(f"bnb_4bit_quant_type '{kind}' is unknown.{did_you_mean(kind, FOUR_BIT_TYPES)}")
+        if not self.load_in_4bit:
+            return
+        if self.kind != "lora":
+            raise UserError(f"--load_in_4bit trains LoRA only, and the result here is of kind '{self.kind}'.")
+        if find_spec("bitsandbytes") is None:
+            raise UserError("--load_in_4bit needs bitsandbytes: pip install 'mllmu[quantized]'.")

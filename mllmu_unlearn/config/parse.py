@@ -20,6 +20,8 @@ LONGEST_PARSED = 300
 IDS = "forget_ids"
 PEOPLE = (IDS, "forget_ratio")
 """Two ways to name the same thing: one on the command line takes the place of the other in a file."""
+FIRST = ("method", "model_name_or_path", "people", "forget_ratio", "forget_ids", "output_dir")
+"""What `--help` begins with: what every command line needs."""
 
 
 class _Unset:
@@ -75,14 +77,15 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
 
 
 def _help(parser: HfArgumentParser, types: Sequence[type]) -> str:
-    """Our flags first: those of `TrainingArguments`, which nearly nobody looks for, fill hundreds of lines."""
+    """Ours before those of `TrainingArguments`, which nearly nobody looks for and which fill hundreds of lines."""
     theirs = {f.name for f in dataclasses.fields(TrainingArguments)}
     # What our classes declare again is ours: it has another default or meaning here.
     ours = {name for cls in types for base in cls.__mro__ for name in _declared(base)}
     groups = {True: [], False: []}
     shown = [action for action in parser._actions if action.dest not in REFUSED]
-    for action in sorted(shown, key=lambda action: action.dest in theirs):
-        groups[action.dest in ours or action.dest not in theirs].append(action)
+    places = {name: place for place, name in enumerate(FIRST)}
+    for action in sorted(shown, key=lambda action: (places.get(action.dest, len(FIRST)), action.dest in theirs)):
+        groups[action.dest in places or action.dest in ours or action.dest not in theirs].append(action)
     formatter = parser._get_formatter()
     for title, mine in (("flags", True), ("flags of transformers.TrainingArguments", False)):
         formatter.start_section(title)

@@ -1,25 +1,22 @@
-"""What a method is, and the registry.
+"""What a method is.
 
 A method is one file `methods/<name>.py` with one registered dataclass: its fields are the hyper-parameters
 (flags and YAML keys come from them), its functions give the loss of each side. The file names the method.
-Methods of other packages and of the user's own files are found by `_external.py`.
+`_registry.py` finds them: this package's, those of other packages, those of the user's own files.
 """
 
-import difflib
-import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mllmu_tasks.errors import UserError, did_you_mean
+from mllmu_tasks.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-    from mllmu_unlearn.training.context import Context
-    from mllmu_unlearn.training.side import Side
+    from mllmu_unlearn.toolbox.adapter_sites import Lora
+    from mllmu_unlearn.toolbox.context import Context
+    from mllmu_unlearn.toolbox.side import Side
 
 
 @dataclass(frozen=True)
@@ -126,28 +123,34 @@ class Method:
         """Whether LoRA weights train, whatever the result is saved as."""
         return self.kind == "lora"
 
-    def places(self, model: "torch.nn.Module", config: Any) -> list[str]:
-        """The modules that the result may change, and no others; the model may be on the meta device."""
-        from mllmu_unlearn.training import adapter_sites
+    def lora(self, lora: "Lora") -> "Lora":
+        """The LoRA settings of a run, of those that the flags say. Override where the method itself decides."""
+        return lora
 
-        return adapter_sites.modules(model, config.lora.targets)
+    def places(self, context: "Context") -> list[str]:
+        """The modules that the result may change, and no others; the model is bare, and may be on the meta device."""
+        from mllmu_unlearn.toolbox import adapter_sites
 
-    def trainable(self, model: "torch.nn.Module", config: Any) -> int:
-        """How many numbers train, from shapes alone."""
-        from mllmu_unlearn.training import adapter_sites
+        return adapter_sites.modules(context.model, context.lora.targets)
+
+    def trainable(self, context: "Context") -> int:
+        """How many numbers train, from the shapes of the bare model alone."""
+        from mllmu_unlearn.toolbox import adapter_sites
 
         if not self.trains:
             return 0
-        if config.uses_lora:
-            return adapter_sites.trainable_of_lora(model, config.lora)
-        return sum(model.get_submodule(name).weight.numel() for name in self.places(model, config))
+        if self.uses_lora:
+            return adapter_sites.trainable_of_lora(context.model, context.lora)
+        return sum(context.model.get_submodule(name).weight.numel() for name in self.places(context))
 
     def wrap(self, context: "Context") -> "torch.nn.Module":
         """The model with its adapter; `context.model` is the bare one. Override for kinds other than LoRA, or
         where the adapter's shape follows from the data (masks)."""
-        from mllmu_unlearn.training import base_model
+        from mllmu_unlearn.toolbox import adapter_sites
 
-        return base_model.wrap(context.model, context.config)
+        if self.kind == "lora":
+            return adapter_sites.add_lora(context.model, context.lora, context.revision)
+        return adapter_sites.train_only(context.model, {name for name, _ in context.model.named_parameters()})
 
     def prepare(self, context: "Context") -> None:
         """Once, before the first step: statistics, random directions, masks on gradients."""
@@ -190,47 +193,3 @@ class Method:
     @classmethod
     def hyper_parameters(cls) -> tuple[str, ...]:
         return tuple(f.name for f in fields(cls))
-
-
-_METHODS: dict[str, type[Method]] = {}
-
-
-def register(cls: type[Method]) -> type[Method]:
-    """Enter a method under the name of its file. Raises ValueError for a name that is taken."""
-    name = cls.name or cls.__module__.rpartition(".")[2]
-    taken = _METHODS.get(name)
-    if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ValueError(f"method '{name}' is registered already, by {taken.__module__}.{taken.__qualname__}")
-    cls.name = name
-    _METHODS[name] = cls
-    return cls
-
-
-def names() -> tuple[str, ...]:
-    """All methods, by name: this package's, those of other packages, those of files; imports none of them."""
-    from mllmu_unlearn.methods import _external
-
-    return tuple(sorted({*_shipped(), *_external.installed(), *_METHODS}))
-
-
-def get(name: str) -> type[Method]:
-    """The class of a method, by name or as `path.py:Class`. Raises UserError, with the nearest name."""
-    from mllmu_unlearn.methods import _external
-
-    place = _external.split(name)
-    if place is not None:
-        return _external.from_file(*place, _shipped())
-    if name not in _METHODS:
-        if name in _shipped():
-            import_module(f"{__package__}.{name}")
-        elif name in (entries := _external.installed()):
-            _external.from_entry_point(entries[name])
-        else:
-            near = difflib.get_close_matches(name.lower().replace("-", "_"), names(), n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else did_you_mean(name, names())
-            raise UserError(f"unknown method '{name}'.{hint}")
-    return _METHODS[name]
-
-
-def _shipped() -> tuple[str, ...]:
-    return tuple(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_")

@@ -1,6 +1,6 @@
 """Mistakes of a method's author, said in one sentence before any model is loaded.
 
-`check_declaration` runs whenever a method from outside is registered; `check_loss` tries the loss on a few numbers
+`check_declaration` runs whenever a method is registered; `check_loss` tries the loss on a few numbers
 (`mllmu methods FILE --check`).
 """
 
@@ -13,7 +13,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_unlearn.methods._base import Method
 
 if TYPE_CHECKING:
-    from mllmu_unlearn.training.side import Side
+    from mllmu_unlearn.toolbox.side import Side
 
 DECLARED = ("title", "formula", "paper")
 ROWS, TOKENS, WORDS, WIDTH = 4, 5, 11, 6
@@ -43,6 +43,8 @@ def _mistakes(kind: type[Method], flags: set[str]):
         if getattr(kind, side, None) in (None, Method.forget, Method.retain):
             yield f"has no loss for its side '{side}'; write `def {side}(self, side)`, or leave it out of `sides`."
     for field in fields(kind) if "__dataclass_fields__" in vars(kind) else ():
+        if field.name in functions:
+            yield f"has a hyper-parameter '{field.name}', which is a function of Method; rename it."
         if field.name in flags:
             yield f"has a hyper-parameter '{field.name}', which is a flag of `mllmu unlearn` already; rename it."
 
@@ -86,8 +88,8 @@ def _side(method: Method, name: str, place: int, part: slice, batches: int) -> "
     """Rows of unequal length, so that means of means differ from the mean."""
     import torch
 
-    from mllmu_unlearn.training.losses import IGNORED, token_logprobs
-    from mllmu_unlearn.training.side import Counts, Reference, Side
+    from mllmu_unlearn.toolbox.losses import IGNORED, token_logprobs
+    from mllmu_unlearn.toolbox.side import Counts, Reference, Side
 
     draw = torch.Generator().manual_seed(place)
     logits = torch.randn(ROWS, TOKENS, WORDS, generator=draw, dtype=torch.float64)

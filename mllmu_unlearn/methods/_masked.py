@@ -6,7 +6,7 @@ from itertools import chain
 
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn.methods._base import Method, hyper
-from mllmu_unlearn.training import adapter_sites, base_model, saliency
+from mllmu_unlearn.toolbox import adapter_sites, saliency
 
 MODULES = ("language", "vision", "both")
 MODALITIES = ("image", "text")
@@ -35,8 +35,8 @@ class MaskedMethod(Method):
             if value not in values:
                 raise UserError(f"--{name} '{value}' is unknown.{did_you_mean(value, values)}")
 
-    def places(self, model, config):
-        return adapter_sites.of_part(model, self.modules)
+    def places(self, context):
+        return adapter_sites.of_part(context.model, self.modules)
 
     def batches(self, context, side):
         """Of SIZE samples of one modality each, whatever the processes."""
@@ -49,17 +49,17 @@ class MaskedMethod(Method):
     def weights(self, context) -> list[str]:
         """Names of the weights that compete for the mask; the model is where gradients are wanted."""
         saliency.refuse_spread()
-        context.model.to(context.config.device)
-        return [f"{name}.weight" for name in self.places(context.model, context.config)]
+        context.model.to(context.device)
+        return [f"{name}.weight" for name in self.places(context)]
 
     def carry(self, context, model, masks):
         """The model that trains under the masks, which are keyed by the names of parameters of `model`."""
         if not any(mask.any() for mask in masks.values()):
             raise UserError("no weight is salient; lower --threshold, or look at the samples.")
         if self.kind == "shira":
-            model, masks = saliency.add_shira(model, masks, context.config.revision)
+            model, masks = saliency.add_shira(model, masks, context.revision)
         elif self.kind == "full":
-            base_model.train_only(model, masks)
+            adapter_sites.train_only(model, masks)
         self.masked = saliency.Masked(model, masks)
         return model
 

@@ -9,7 +9,7 @@ from mllmu_tasks import strict_json
 from mllmu_tasks.errors import UserError, quoted
 from mllmu_tasks.user_files import read_text
 from mllmu_unlearn.recipes import FOLDER
-from mllmu_unlearn.training.samples import Sample
+from mllmu_unlearn.toolbox.samples import Sample
 
 REFUSALS = (
     "I don't know.",

@@ -9,7 +9,10 @@ WEIGHTS = ("tokens", "answers")
 
 @dataclass
 class Supervised(Method):
-    """weight: `tokens`, every answer token counts equally; `answers`, every answer does, however short."""
+    """weight: `tokens`, every answer token counts equally; `answers`, every answer does, however short.
+
+    use_peft: LoRA trains instead of all weights.
+    """
 
     title = "Supervised fine-tuning"
     formula = "nll(train)"
@@ -20,9 +23,13 @@ class Supervised(Method):
     name = "finetune"
 
     weight: str = "tokens"
+    use_peft: bool = False
 
-    def trainable(self, model, config):
-        return super().trainable(model, config) if config.uses_lora else sum(p.numel() for p in model.parameters())
+    def __post_init__(self):
+        self.kind = "lora" if self.use_peft else "full"
+
+    def trainable(self, context):
+        return super().trainable(context) if self.uses_lora else sum(p.numel() for p in context.model.parameters())
 
     def train(self, side):
         if self.weight == "tokens":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mllmu_unlearn.methods import Method, Official, hyper, register
-from mllmu_unlearn.training import losses
+from mllmu_unlearn.toolbox import losses
 
 
 @register

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn.methods import Method, hyper, register
-from mllmu_unlearn.training import neurons
+from mllmu_unlearn.toolbox import neurons
 
 
 @register
@@ -35,12 +35,12 @@ class MANU(Method):
         self.above_zero("epsilon")
         self.parts = neurons.parts(self.towers)
 
-    def places(self, model, config):
-        return [name for tower in self.parts for name in neurons.last_projections(model, tower)]
+    def places(self, context):
+        return [name for tower in self.parts for name in neurons.last_projections(context.model, tower)]
 
     def wrap(self, context):
         self.names = neurons.of_towers(context, self.parts)
-        return neurons.wrap(context.model, self.names, context.config.revision)
+        return neurons.wrap(context.model, self.names, context.revision)
 
     def finish(self, context):
         forget, retain = (self.importance(context, side) for side in ("forget", "retain"))

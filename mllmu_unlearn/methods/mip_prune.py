@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.methods import Method, hyper, register
-from mllmu_unlearn.training import neurons
+from mllmu_unlearn.toolbox import neurons
 
 
 @register
@@ -28,12 +28,12 @@ class MIPPrune(Method):
             raise UserError("--top_k and --batches must be 1 or more.")
         self.parts = neurons.parts(self.towers)
 
-    def places(self, model, config):
-        return [name for tower in self.parts for name in neurons.last_projections(model, tower)]
+    def places(self, context):
+        return [name for tower in self.parts for name in neurons.last_projections(context.model, tower)]
 
     def wrap(self, context):
         self.names = neurons.of_towers(context, self.parts)
-        return neurons.wrap(context.model, self.names, context.config.revision)
+        return neurons.wrap(context.model, self.names, context.revision)
 
     def finish(self, context):
         for name, score in neurons.attribution(context, "forget", self.names, self.batches).items():

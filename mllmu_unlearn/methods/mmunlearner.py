@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from mllmu_unlearn.methods import Layout, hyper, register
 from mllmu_unlearn.methods._masked import MaskedMethod
-from mllmu_unlearn.training import adapter_sites, saliency
+from mllmu_unlearn.toolbox import adapter_sites, saliency
 
 
 @register
@@ -30,33 +30,25 @@ class MMUnlearner(MaskedMethod):
     def layout(self, sides):
         return Layout(sides, (("forget",), ("retain",)), interleaved=True)
 
-    def lora(self, config):
+    def lora(self, lora):
         targets = {"language": ("language",), "vision": ("vision",), "both": ("language", "vision")}
-        return replace(config.lora, targets=targets[self.modules])
+        return replace(lora, targets=targets[self.modules])
 
-    def places(self, model, config):
-        return (
-            adapter_sites.modules(model, self.lora(config).targets) if self.uses_lora else super().places(model, config)
-        )
-
-    def trainable(self, model, config):
-        if self.uses_lora:
-            return adapter_sites.trainable_of_lora(model, self.lora(config))
-        return super().trainable(model, config)
+    def places(self, context):
+        return adapter_sites.modules(context.model, context.lora.targets) if self.uses_lora else super().places(context)
 
     def wrap(self, context):
         names, model = self.weights(context), context.model
         language = tuple(f"{name}." for name in adapter_sites.of_part(model, "language"))
         if self.uses_lora:
-            context.config.lora = self.lora(context.config)  # what the card says
-            model = adapter_sites.add_lora(model, context.config.lora, context.config.revision)
+            model = adapter_sites.add_lora(model, context.lora, context.revision)
             names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         inner = {name for name in names if name.removeprefix("base_model.model.").startswith(language)}
         with saliency.training(model, names):
             forget = saliency.fisher(model, names, self.batches(context, "forget"))
             forget = {name: value.cpu() for name, value in forget.items()}  # room for the other one
             kept = saliency.fisher(model, names, self.batches(context, "retain"))
-            if "text" not in context.config.modality_set:
+            if "text" not in context.modalities:
                 self.add_text(context, model, kept, inner)
         return self.carry(context, model, saliency.by_ratio(forget, kept, self.threshold, self.epsilon))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.methods import Method, hyper, register
-from mllmu_unlearn.training import losses
+from mllmu_unlearn.toolbox import losses
 
 
 @register

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from mllmu_unlearn.methods import Method, hyper, register
-from mllmu_unlearn.training import losses
+from mllmu_unlearn.toolbox import losses
 
 
 @register
@@ -36,7 +36,7 @@ class RMU(Method):
 
     def prepare(self, context):
         width = context.model.config.get_text_config().hidden_size
-        vector = torch.rand(width, generator=torch.Generator().manual_seed(context.config.seed))
+        vector = torch.rand(width, generator=torch.Generator().manual_seed(context.seed))
         self.target = self.steering * vector / vector.norm()
 
     def forget(self, side):

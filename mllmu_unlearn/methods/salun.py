@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.methods import hyper, register
 from mllmu_unlearn.methods._masked import MaskedMethod
-from mllmu_unlearn.training import saliency
+from mllmu_unlearn.toolbox import saliency
 
 
 @register

@@ -9,7 +9,7 @@ from peft.tuners.lora import LoraLayer
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.methods import Layout, Method, hyper, register
 from mllmu_unlearn.methods._refusals import refused
-from mllmu_unlearn.training import adapter_sites, saliency
+from mllmu_unlearn.toolbox import adapter_sites, saliency
 
 ANCHOR = "default"
 
@@ -48,14 +48,14 @@ class SMFA(Method):
                 phases.append((f"idk_{modality}", f"keep_{modality}"))
         return Layout(made, (*phases, ("anchor",)), lengths={"anchor": len(sides["forget"])})
 
-    def trainable(self, model, config):
-        return super().trainable(model, config) * (len(config.modality_set) + 1)
+    def trainable(self, context):
+        return super().trainable(context) * (len(context.modalities) + 1)
 
     def wrap(self, context):
         saliency.refuse_spread()
-        model = adapter_sites.add_lora(context.model, context.config.lora, context.config.revision)
+        model = adapter_sites.add_lora(context.model, context.lora, context.revision)
         ks = {"image": self.multi_k, "text": self.text_k}
-        self.adapters = {f"forgets_{m}": k for m, k in ks.items() if f"idk_{m}" in context.rows.sides}
+        self.adapters = {f"forgets_{m}": k for m, k in ks.items() if f"idk_{m}" in context.sides}
         for name in self.adapters:
             model.add_adapter(name, copy.deepcopy(model.peft_config[ANCHOR]))
         self.before_forward(model, ("anchor",))

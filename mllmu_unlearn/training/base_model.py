@@ -1,6 +1,5 @@
 """Opening the base model and its processor, with one-sentence errors."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.families import family_of
 from mllmu_tasks.models.image_tokens import watch
 from mllmu_tasks.models.loading import open_model, open_processor
-from mllmu_unlearn.training import adapter_sites, quantized
+from mllmu_unlearn.training import quantized
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
@@ -73,22 +72,6 @@ def empty_model(config: "UnlearnConfig | FinetuneConfig") -> PreTrainedModel:
             return AutoModelForImageTextToText.from_config(settings, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError, ImportError) as error:
         raise _cannot_open("model", config.model_name_or_path, error) from error
-
-
-def wrap(model: PreTrainedModel, config: "UnlearnConfig | FinetuneConfig") -> torch.nn.Module:
-    """The model with its fresh adapter, or as it is (every weight trains) for kind `full`."""
-    if config.kind == "lora":
-        return adapter_sites.add_lora(model, config.lora, config.revision)
-    return train_only(model, {name for name, _ in model.named_parameters()})
-
-
-def train_only(model: PreTrainedModel, names: Collection[str]) -> PreTrainedModel:
-    """The model itself, in which these parameters train. Raises UserError for weights in float16."""
-    if model.dtype == torch.float16:
-        raise UserError("training weights in float16 does not work; add --dtype bfloat16 or float32.")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in names)
-    return model
 
 
 def _revision(config: "UnlearnConfig | FinetuneConfig", name: str) -> str:

@@ -13,7 +13,7 @@ from mllmu_tasks.data.missing import counted, refuse_losses
 from mllmu_tasks.data.people import Person, Question
 from mllmu_tasks.data.source import Source
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
+from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
 
 
 def benchmark_samples(
@@ -23,16 +23,17 @@ def benchmark_samples(
     *,
     shots: int,
     seed: int,
-    settings: Settings,
+    settings: Settings | None = None,
 ) -> list[Sample]:
     """Every question of these people that can be scored; and `shots` times more behind few-shot turns, if the
     benchmark asks it that way, each time with other people (these rows are six times as long).
 
     The people shown are drawn for each row anew, among `people` only, so that a retain-only model never sees
-    anyone else; for the same reason every answer of such a row has labels, those of the shots, too.
+    anyone else; for the same reason every answer of such a row has labels, those of the shots, too. settings: those of
+    the environment unless given.
     Raises UserError if too few people are left to be shown, or too many questions cannot be asked.
     """
-    chosen = set(people)
+    settings, chosen = settings or Settings.from_environment(), set(people)
     everyone = [person for person in source.people(FULL_CONFIG) if person.id in chosen]
     unseen = _unseen(source, everyone) if "image" in modalities else {}
     lost: list[tuple[str, int]] = []

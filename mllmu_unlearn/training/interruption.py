@@ -10,8 +10,7 @@ from safetensors import SafetensorError
 from transformers import TrainerCallback
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.training.checkpoints import checkpoints
-from mllmu_unlearn.training.resume import clear, last_kept
+from mllmu_unlearn.training.checkpoints import checkpoints, clear, last_kept
 
 NO_MEMORY = (
     "out of memory; lower --per_device_train_batch_size and raise --gradient_accumulation_steps, or add "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mllmu_tasks.benchmarks.mllmu.spec import forget_config, retain_config
+from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, forget_config, retain_config
 from mllmu_tasks.benchmarks.mllmu.splits import check_split
 from mllmu_tasks.data.request import divided
 from mllmu_tasks.data.source import Source
@@ -28,6 +28,11 @@ def choose_people(source: Source, ratio: int | None, ids: Sequence[str]) -> Peop
         check_split(source, ratio)
     forget, retain = divided(source, (p.id for p in source.people(forget_config(ratio))) if ratio else ids)
     return People(forget, retain, ratio)
+
+
+def everyone(source: Source) -> People:
+    """Nobody is forgotten."""
+    return People((), tuple(person.id for person in source.people(FULL_CONFIG)))
 
 
 def splits(ratio: int) -> tuple[str, str]:

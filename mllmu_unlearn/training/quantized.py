@@ -1,33 +1,13 @@
 """QLoRA: the base model in 4 bits (bitsandbytes), LoRA on top in float32. Flags are spelt as in TRL."""
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
 from peft import prepare_model_for_kbit_training
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
-from mllmu_tasks.errors import UserError, did_you_mean
-
 if TYPE_CHECKING:
     from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
-
-TYPES = ("nf4", "fp4")
-
-
-def check(config: "UnlearnConfig | FinetuneConfig") -> None:
-    """Raises UserError if 4-bit loading is asked for and cannot work."""
-    if config.bnb_4bit_quant_type not in TYPES:
-        raise UserError(
-            f"bnb_4bit_quant_type '{config.bnb_4bit_quant_type}' is unknown."
-            f"{did_you_mean(config.bnb_4bit_quant_type, TYPES)}"
-        )
-    if not config.load_in_4bit:
-        return
-    if config.kind != "lora":
-        raise UserError(f"--load_in_4bit trains LoRA only, and the result here is of kind '{config.kind}'.")
-    if find_spec("bitsandbytes") is None:
-        raise UserError("--load_in_4bit needs bitsandbytes: pip install 'mllmu[quantized]'.")
 
 
 def settings(config: "UnlearnConfig | FinetuneConfig") -> BitsAndBytesConfig | None:

@@ -1,41 +1,23 @@
 """What the frozen start model says: the same model, adapter off, or one number an answer, cached once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
 
 import torch
+from accelerate.utils import reduce
 from torch import nn
 from tqdm.auto import tqdm
 
+from mllmu_tasks.errors import UserError
+from mllmu_unlearn.config.commands import Config
+from mllmu_unlearn.methods import Method
+from mllmu_unlearn.toolbox.context import Context
+from mllmu_unlearn.toolbox.forward import Batch, forward, frozen, moved
+from mllmu_unlearn.toolbox.losses import sequence_logprobs
+from mllmu_unlearn.toolbox.side import Reference
+from mllmu_unlearn.training import base_model, plan
 from mllmu_unlearn.training.hidden_states import Hidden
-from mllmu_unlearn.training.losses import sequence_logprobs
-from mllmu_unlearn.training.side import Reference
-
-Batch = Mapping[str, Any]
-
-
-def forward(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Logits (B, K, V) aligned with batch["labels"]; every processor tensor goes to the model as it is."""
-    inputs = {key: value for key, value in batch.items() if key not in ("labels", "keep", "index", "padding")}
-    return model(**inputs, logits_to_keep=batch["keep"]).logits
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """No gradient and no dropout inside."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
-
-
-def moved(batch: Batch, device: torch.device) -> dict[str, Any]:
-    """The batch with its tensors on the device, without waiting for the copies."""
-    return {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
 
 
 class ReferenceModel(Protocol):
@@ -98,3 +80,51 @@ def cache(
 def batched(order: Sequence[int], size: int, rank: int = 0, world: int = 1) -> Iterator[Sequence[int]]:
     """The entries of `order` in batches of at most `size`; of several processes, the share of this one."""
     return (order[start : start + size] for start in range(rank * size, len(order), world * size))
+
+
+def check(config: Config) -> None:
+    """Raise UserError if the flags ask for a reference that the method cannot use."""
+    wanted = _wanted(config.chosen, config.protocol == "official")
+    if config.reference_model and not wanted:
+        raise UserError(f"method '{config.method}' asks no reference; leave out --reference_model.")
+    for side, what in wanted.items():
+        cached = _is_cached(what, config)
+        if config.reference == "cached" and not cached:
+            raise UserError(f"method '{config.method}' needs the reference's {what} on {side}; use --reference live.")
+        if config.reference_model and not cached:
+            raise UserError(f"--reference_model only serves cached log-probabilities, not {config.method}.")
+
+
+def references(config: Config, context: Context) -> dict[str, ReferenceModel]:
+    """Side -> reference: the adapter off, or log-probabilities computed once; of flags that `check` let pass."""
+    return {
+        side: _cached(side, context, config)
+        if _is_cached(what, config)
+        else AdapterOff(context.model, what, config.chosen.hidden_layers())
+        for side, what in _wanted(config.chosen, config.protocol == "official").items()
+    }
+
+
+def _wanted(method: Method, official: bool) -> dict[str, str]:
+    """Side -> what of the reference."""
+    return method.official_references() if official else method.references()
+
+
+def _is_cached(what: str, config: Config) -> bool:
+    return what == "logprobs" and (config.reference != "live" or bool(config.reference_model))
+
+
+def _cached(side: str, context: Context, config: Config) -> Cached:
+    # A fresh adapter is zero, so the wrapped model still is the start model.
+    reference = base_model.load_model(config, config.reference_model) if config.reference_model else context.model
+    reference.to(config.device)
+    sizes = plan.sizes(context.sides[side], config.length_step)
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    shares = batched(order, config.per_device_train_batch_size, config.process_index, config.world_size)
+    return cache(
+        reference,
+        (moved(context.collate(side, share), config.device) for share in shares),
+        len(order),
+        show=config.process_index == 0 and not config.disable_tqdm,
+        total=partial(reduce, reduction="sum") if config.world_size > 1 else lambda mine: mine,
+    )

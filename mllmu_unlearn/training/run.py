@@ -1,8 +1,8 @@
 """`mllmu unlearn` and `mllmu finetune`: from a config to a finished output folder."""
 
-import copy
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,25 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.encode import padding_id
 from mllmu_tasks.models.families import family_of
 from mllmu_tasks.models.memory import peak_memory
-from mllmu_unlearn.config import plan
-from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
-from mllmu_unlearn.config.dry_run import describe
-from mllmu_unlearn.config.plan import Plan
-from mllmu_unlearn.output import card, next_commands, provenance
+from mllmu_unlearn.config.commands import Config, FinetuneConfig, UnlearnConfig
+from mllmu_unlearn.output import card, next_commands
+from mllmu_unlearn.toolbox import adapter_sites
 from mllmu_unlearn.training import (
-    adapter_sites,
     base_model,
-    choose_reference,
     image_features,
+    plan,
+    provenance,
+    reference,
     texts,
 )
+from mllmu_unlearn.training.checkpoints import begin, clear, require_finite_weights, resume_from
 from mllmu_unlearn.training.collator import Collator
-from mllmu_unlearn.training.context import Context
+from mllmu_unlearn.training.dry_run import describe
 from mllmu_unlearn.training.encoders import encoder_for, refuse_untrainable
-from mllmu_unlearn.training.finite import require_finite_weights
 from mllmu_unlearn.training.interruption import Bounds, explained
-from mllmu_unlearn.training.loss_curve import loss_curve
-from mllmu_unlearn.training.resume import begin, clear, resume_from
+from mllmu_unlearn.training.plan import Plan
 from mllmu_unlearn.training.samples import Rows
 from mllmu_unlearn.training.trainer import STATE_FILE, MethodTrainer
-
-Config = UnlearnConfig | FinetuneConfig
 
 
 def unlearn(config: UnlearnConfig) -> Path:
@@ -68,7 +64,7 @@ def _run_alone(config: Config, out: Path) -> Path:
             f"{config.n_gpu} GPUs are visible to one process; add --accelerate_config ddp to use all of them, "
             "or choose one with CUDA_VISIBLE_DEVICES=0."
         )
-    choose_reference.check(config)
+    reference.check(config)
     planned = plan.make(config, open_source(config.data))
     if planned.sides:
         refuse_untrainable(family_of(base_model.model_settings(config).model_type), config, planned.sides)
@@ -132,8 +128,15 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     texts.refuse_unknown_tokens(processor, model, rows)
     set_seed(config.seed)  # the adapter's first weights are drawn before the Trainer sets it
     began = time.monotonic()
-    model = method.wrap(Context(model, rows, collator, config, planned.steps_per_epoch))
-    context = Context(model, rows, collator, config, planned.steps_per_epoch)
+    context = plan.context_of(
+        config,
+        model,
+        planned.sides,
+        lambda side, indices: collator.batch([(index, rows.row(side, index), False) for index in indices]),
+        planned.steps_per_epoch,
+    )
+    model = method.wrap(context)
+    context = replace(context, model=model)
     images = image_features.make(
         model,
         method.hidden_layers(),
@@ -143,24 +146,21 @@ def _train(config: Config, planned: Plan, out: Path, work: Path, resume: Path | 
     )
     used = images.used if images else nullcontext  # not in prepare and finish, where a method may watch the tower
     with used(rows) if not config.reference_model else nullcontext():
-        compared = choose_reference.made_for(method, context, official)
-    arguments = copy.copy(config)
-    arguments.output_dir = str(work)
-    del arguments.chosen  # the Trainer pickles its arguments, and a method of the user's own need not pickle
+        references = reference.references(config, context)
     if resume is None:
         begin(config, planned, work)
     bounds = Bounds(config.bounds)
     trainer = MethodTrainer(
         model=model,
-        args=arguments,
+        args=config.for_trainer(str(work)),
         data_collator=collator,
         processing_class=processor,
         method=method,
         rows=rows,
         schedule=planned.schedule,
-        references=compared,
+        references=references,
         official=official,
-        lr_per_epoch=planned.lr_per_epoch,
+        lr_per_epoch=config.lr_per_epoch,
         bounded=bounds.bounds,
         callbacks=[bounds],
     )
@@ -218,5 +218,5 @@ def _summary(trainer: MethodTrainer, seconds: float, trained: int) -> dict[str, 
         "padding": round(trainer.padding / max(trainer.tokens, 1), 4),
         "trainable_parameters": trained,
         "final_losses": last,
-        "losses": loss_curve(logs),
+        "losses": provenance.loss_curve(logs),
     }

@@ -17,61 +17,10 @@ from mllmu_tasks.data.people import TrainingRow
 from mllmu_tasks.data.source import Source, open_source
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.engine.preparing import reason
+from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
 from mllmu_unlearn.training.biographies import text_pairs
 from mllmu_unlearn.training.people import splits
 from mllmu_unlearn.training.sample_cache import RowCache
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRef:
-    """An image of a source: of a row of a training config, or (row None) of a person of a config."""
-
-    source: Source
-    config: str
-    person: str
-    row: int | None = None
-
-    def open(self) -> Image:
-        if self.row is not None:
-            return self.source.image_of_row(self.config, self.row, 0)
-        return self.source.image(self.source.by_id(self.config)[self.person])
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    question: str
-    answer: str
-    image: ImageRef | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A conversation whose last answers are learnt (or forgotten); earlier turns are only shown.
-
-    origin: what it was made from: a training config, `biography` or `benchmark`.
-    learnt: how many of the last turns have labels on their answers.
-    """
-
-    person: str
-    turns: tuple[Turn, ...]
-    origin: str
-    learnt: int = 1
-
-    @property
-    def question(self) -> str:
-        return self.turns[-1].question
-
-    @property
-    def answer(self) -> str:
-        return self.turns[-1].answer
-
-    @property
-    def modality(self) -> str:
-        """`image` if any turn shows one, else `text`."""
-        return "image" if any(turn.image is not None for turn in self.turns) else "text"
-
-    def images(self) -> list[Image]:
-        return [turn.image.open() for turn in self.turns if turn.image is not None]
 
 
 class TrainingSet:
@@ -170,6 +119,15 @@ class TrainingSet:
             mute = len(set(people) - told)
             why = {"no name, no facts and no answer in it": mute}
             refuse_losses(f"the biographies of {self.source.name}", "people", mute, len(told), why, bound)
+
+
+def data_hash(source: Source, ratio: int | None, *, with_images: bool, train_data: str | None) -> str:
+    """Of the people, of who is forgotten by `ratio`, and of the image pairs or of the folder that has them."""
+    configs = [FULL_CONFIG] if ratio is None else [FULL_CONFIG, splits(ratio)[0]]
+    if with_images and train_data:
+        other = open_source(train_data).hash(baseline_configs(train_data, ratio))
+        return f"{source.hash(configs)}+{other}"
+    return source.hash([*configs, TRAIN_CONFIG] if with_images else configs)
 
 
 def baseline_configs(folder: str, ratio: int | None) -> list[str]:

@@ -6,7 +6,8 @@ from torch import nn
 from transformers import ProcessorMixin
 
 from mllmu_tasks.models.special_text import SpecialText, refuse_unknown
-from mllmu_unlearn.training.samples import Rows, Sample
+from mllmu_unlearn.toolbox.samples import Sample
+from mllmu_unlearn.training.samples import Rows
 
 SHOWN = 80
 """Characters of a text that a message quotes."""

@@ -18,15 +18,15 @@ from mllmu_tasks.artifacts.folders import settle
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.loading import open_model
 from mllmu_unlearn.methods import Method
-from mllmu_unlearn.training.checkpoints import drop_old
-from mllmu_unlearn.training.finite import require_finite_weights
+from mllmu_unlearn.toolbox.forward import forward, moved
+from mllmu_unlearn.toolbox.side import Counts, Reference, Side
+from mllmu_unlearn.training.checkpoints import drop_old, require_finite_weights
 from mllmu_unlearn.training.hidden_states import Hidden
 from mllmu_unlearn.training.joint_forward import joined
 from mllmu_unlearn.training.prefetch import AheadLoader
-from mllmu_unlearn.training.reference import ReferenceModel, forward, moved
+from mllmu_unlearn.training.reference import ReferenceModel
 from mllmu_unlearn.training.samples import Rows
 from mllmu_unlearn.training.schedule import Schedule
-from mllmu_unlearn.training.side import Counts, Reference, Side
 
 STATE_FILE = "method_state.pt"
 DDP = (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)

@@ -4,6 +4,7 @@ import hashlib
 import re
 import shlex
 import sys
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import methods
 from mllmu_unlearn.cli.main import app
-from mllmu_unlearn.methods import _base, _external
+from mllmu_unlearn.methods import _registry
 
 DOC = DOCS / "adding-a-method.md"
 
@@ -26,12 +27,12 @@ def block(language: str) -> str:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The folder of a newcomer, with the two files of the page; nothing of it stays registered."""
-    monkeypatch.setattr(_base, "_METHODS", dict(_base._METHODS))
+    monkeypatch.setattr(_registry, "_METHODS", dict(_registry._METHODS))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "capped_ascent.py").write_text(block("python"))
     (tmp_path / "capped_ascent.yaml").write_text(block("yaml"))
     yield tmp_path
-    for name in [name for name in sys.modules if name.startswith(_external.MODULES)]:
+    for name in [name for name in sys.modules if name.startswith(_registry.MODULES)]:
         del sys.modules[name]
 
 
@@ -58,8 +59,8 @@ def test_the_page_does_what_it_says(folder, checkpoint, data):
     assert set(record["training"]["final_losses"]) == {"loss", "loss_forget", "loss_retain"}
     assert (folder / "adapters/capped/adapter_model.safetensors").is_file()
     assert "capped gradient ascent" in (folder / "adapters/capped/README.md").read_text()
-    del sys.modules[f"{_external.MODULES}.capped_ascent"]
-    _base._METHODS.pop("capped_ascent")
+    del sys.modules[f"{_registry.MODULES}.capped_ascent"]
+    _registry._METHODS.pop("capped_ascent")
     merged = ("export", "adapters/capped", "--out", "merged")  # without the file
     (folder / "capped_ascent.py").unlink()
     mllmu(*merged)
@@ -97,7 +98,7 @@ def test_what_is_wrong_with_a_file_is_said(folder, name, message):
 def test_a_package_brings_a_method_by_an_entry_point(folder, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     entries = [
-        EntryPoint(name, value, _external.GROUP)
+        EntryPoint(name, value, _registry.GROUP)
         for name, value in {
             "capped_ascent": "capped_ascent:CappedAscent",
             "other": "capped_ascent:CappedAscent",
@@ -105,7 +106,7 @@ def test_a_package_brings_a_method_by_an_entry_point(folder, monkeypatch):
             "path": "pathlib:Path",
         }.items()
     ]
-    monkeypatch.setattr(_external, "entry_points", lambda group: entries if group == _external.GROUP else [])
+    monkeypatch.setattr(_registry, "entry_points", lambda group: entries if group == _registry.GROUP else [])
     assert "capped_ascent" in methods.names()
     assert "capped_ascent" not in sys.modules  # listing imports nothing
     assert methods.get("capped_ascent").title == "Capped gradient ascent"
@@ -127,6 +128,7 @@ MISTAKES = {
     "a plain mean": (*MEAN, "use side.token_mean"),
     "no loss": ("def retain(self, side)", "def retained(self, side)", "no loss for its side 'retain'"),
     "a flag": (CAP, f'    seed: float = hyper(4.0, "x", "y")\n{CAP}', "rename it"),
+    "a name": (CAP, f'    terms: float = hyper(4.0, "x", "y")\n{CAP}', "a function of Method; rename it"),
     "a function": (RATE, f'    sides = ("forget", "finish")\n{RATE}', "another name"),
     "not a number": ("-side.sequence_logprobs /", "side.sequence_logprobs.log() /", "nan on finite logits"),
 }
@@ -148,3 +150,17 @@ def test_a_hyper_parameter_named_like_a_flag_is_refused_before_anything_is_loade
     flags = ("--model_name_or_path", "absent", "--forget_ratio", "5", "--output_dir", "out")
     with pytest.raises(UserError, match=message):
         mllmu("unlearn", "--method", "capped_ascent.py:CappedAscent", *flags)
+
+
+def test_a_mistake_in_the_class_is_said_when_it_is_registered():
+    @dataclass
+    class Half(methods.Method):
+        title = formula = paper = "x"
+        name = "half"
+
+        def forget(self, side):
+            return side.nll()
+
+    with pytest.raises(UserError, match="no loss for its side 'retain'"):
+        methods.register(Half)
+    assert "half" not in methods.names()

@@ -23,7 +23,7 @@ import json, os, shutil, signal, sys
 import torch
 from mllmu_unlearn.output import card
 from mllmu_tasks.artifacts import folders
-from mllmu_unlearn.training import resume
+from mllmu_unlearn.training import checkpoints
 from mllmu_unlearn.training import run
 from mllmu_unlearn.training import trainer
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
@@ -63,7 +63,11 @@ def arm(point):
     elif point == "after the result took its place":
         folders._swap = when(folders._swap, lambda *_: True, after=True)
     elif point == "while checkpoints are cleared":
-        resume.remove = die
+        clear = run.clear
+        def cleared(work):
+            checkpoints.remove = die  # not before: it also drops old ones while training goes on
+            clear(work)
+        run.clear = cleared
 
 for point, argv in json.loads(sys.argv[1]).items():
     child = os.fork()  # one start-up for all; nothing was computed before, so forking is safe

@@ -16,6 +16,7 @@ from mllmu_tasks.artifacts.adapter_folder import read_adapter
 from mllmu_unlearn import methods
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.training import run
+from mllmu_unlearn.training.plan import context_of
 
 REQUESTS = {
     "llava": ("--modalities", "image,text", "--forget_ratio", "5"),
@@ -125,7 +126,7 @@ def check_record(out: Path, config: UnlearnConfig, base: Path) -> None:
     assert bool(training["final_losses"]) == method.trains
     if method.trains:
         empty = AutoModelForImageTextToText.from_pretrained(base)
-        trainable = method.trainable(empty, config)
+        trainable = method.trainable(context_of(config, empty))
         assert 0 < training["trainable_parameters"] <= trainable
         assert training["trainable_parameters"] == trainable or config.kind == "shira"
     text = (out / "README.md").read_text()
@@ -142,7 +143,7 @@ def check_record(out: Path, config: UnlearnConfig, base: Path) -> None:
 def check_moved(out: Path, config: UnlearnConfig, base: Path, weights: dict[str, torch.Tensor]) -> None:
     """Only what the method declares."""
     start = AutoModelForImageTextToText.from_pretrained(base)
-    declared = set(config.chosen.places(start, config))
+    declared = set(config.chosen.places(context_of(config, start)))
     before = dict(start.named_parameters())
     if config.kind == "full":
         after = dict(AutoModelForImageTextToText.from_pretrained(out).named_parameters())

@@ -10,9 +10,9 @@ from fixed_logits import LABELS, answers, fixed, mean_nll, probability, side_of,
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.methods import get, names
 from mllmu_unlearn.methods._refusals import REFUSALS
-from mllmu_unlearn.training import losses
-from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.side import Reference
+from mllmu_unlearn.toolbox import losses
+from mllmu_unlearn.toolbox.losses import IGNORED
+from mllmu_unlearn.toolbox.side import Reference
 
 NLL = mean_nll(fixed())
 TOKENS = [p for row in answers(fixed()) for p in row]
@@ -239,7 +239,7 @@ def test_refusals_are_learnt(name, weights):
 
 
 def test_refusals_keep_the_question_and_their_seed():
-    from mllmu_unlearn.training.samples import Sample, Turn
+    from mllmu_unlearn.toolbox.samples import Sample, Turn
 
     forget = [Sample("001", (Turn("Where?", f"In {n}."),), "biography") for n in range(20)]
     (made,) = get("idk")().extra_sides(forget).values()
@@ -251,7 +251,7 @@ def test_refusals_keep_the_question_and_their_seed():
 
 
 def test_alternates_come_from_the_file(tmp_path):
-    from mllmu_unlearn.training.samples import Sample, Turn
+    from mllmu_unlearn.toolbox.samples import Sample, Turn
 
     forget = [Sample("001", (Turn("Where?", "In Oslo."),), "biography")]
     file = tmp_path / "alternates.jsonl"
@@ -285,7 +285,7 @@ def test_a_task_vector_is_negated_exactly():
 def test_rmu_aims_at_a_random_direction_and_keeps_the_rest():
     from types import SimpleNamespace
 
-    from mllmu_unlearn.training.side import Counts, Reference, Side
+    from mllmu_unlearn.toolbox.side import Counts, Reference, Side
 
     text = SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=5))
     context = SimpleNamespace(model=SimpleNamespace(config=text), config=SimpleNamespace(seed=3))

@@ -9,9 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mllmu_tasks.data.source import open_source
 from mllmu_unlearn import methods
-from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
-from mllmu_unlearn.training import image_features, run
+from mllmu_unlearn.training import image_features, plan, run
 from mllmu_unlearn.training.trainer import MethodTrainer
 
 WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "_unique2", "unique_dim"}

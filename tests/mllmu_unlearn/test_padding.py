@@ -8,10 +8,10 @@ from transformers import AutoProcessor
 from mllmu_tasks.benchmarks.mini import checkpoint
 from mllmu_tasks.data.source import open_source
 from mllmu_tasks.models.encode import AnswerEncoder, stop_tokens
-from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
+from mllmu_unlearn.training import plan
 from mllmu_unlearn.training.encoders import SampleEncoder
-from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
 from mllmu_unlearn.training.schedule import Schedule
 
 SIDES = ("forget", "retain")

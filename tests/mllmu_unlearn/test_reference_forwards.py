@@ -8,9 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from mllmu_tasks.data.source import open_source
-from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
-from mllmu_unlearn.training import base_model, reference, run
+from mllmu_unlearn.training import base_model, plan, reference, run
 from mllmu_unlearn.training.trainer import MethodTrainer
 
 BATCHES = 5  # 18 forget samples in batches of four

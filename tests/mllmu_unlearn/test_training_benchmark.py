@@ -5,7 +5,7 @@ import torch
 from benchmark_scripts import load
 
 from mllmu_tasks.benchmarks.mini.tiny import TinyShape
-from mllmu_unlearn.methods import _base
+from mllmu_unlearn.methods import _registry
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def script(monkeypatch):
     monkeypatch.setattr(module, "SHAPE", TinyShape(hidden=64, layers=2, heads=2, feed_forward=96, vision_hidden=32))
     monkeypatch.setattr(module, "BLOCK", 2)
     yield module
-    del _base._METHODS["npo_alone"]  # the script registers it
+    del _registry._METHODS["npo_alone"]  # the script registers it
 
 
 def test_ratios_within_generous_bounds(script):

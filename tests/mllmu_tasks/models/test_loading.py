@@ -15,8 +15,8 @@ from mllmu_tasks.artifacts.weight_files import INDEX, WHOLE
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.hf import MllmuHf
 from mllmu_unlearn.config.commands import FinetuneConfig, parse
+from mllmu_unlearn.toolbox.adapter_sites import refuse_adapter_folder
 from mllmu_unlearn.training import base_model
-from mllmu_unlearn.training.adapter_sites import refuse_adapter_folder
 
 
 @pytest.fixture

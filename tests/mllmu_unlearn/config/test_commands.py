@@ -1,7 +1,8 @@
 """Flags and YAML reach one dataclass; whatever cannot work ends in one sentence before a model is loaded."""
 
 import json
-from dataclasses import fields
+import re
+from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
@@ -265,6 +266,24 @@ def test_help_lists_the_methods_flags(capsys):
     assert all(flag in ours for flag in ("--forget_ids", "--method ", "--beta", "--learning_rate"))
     assert "--adam_beta2" in theirs
     assert "--eval_strategy" not in shown  # is refused
+    flags = re.findall(r"^  (--\w+)", ours, re.MULTILINE)
+    assert flags[:5] == ["--method", "--model_name_or_path", "--forget_ratio", "--forget_ids", "--output_dir"]
+
+
+def test_nothing_changes_in_a_configuration_but_in_the_copy_for_the_trainer():
+    config = unlearn("--seed", "3")
+    for name in ("seed", "output_dir", "lora", "chosen", "new"):
+        with pytest.raises(FrozenInstanceError, match=name):
+            setattr(config, name, 1)
+    arguments = config.for_trainer("elsewhere")
+    arguments.seed = 4
+    assert (arguments.output_dir, arguments.seed, config.seed) == ("elsewhere", 4, 3)
+    assert config.output_dir != "elsewhere"
+
+
+def test_a_method_decides_on_its_lora_when_flags_are_read():
+    config = unlearn("--method", "mmunlearner", "--carrier", "lora", "--modules", "vision", "--lora_r", "3")
+    assert (config.lora.targets, config.lora.r) == (("vision",), 3)
 
 
 def test_no_hyper_parameter_shadows_a_flag():

@@ -9,10 +9,10 @@ from PIL import Image
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.batching import stack
 from mllmu_tasks.models.encode import AnswerEncoder
+from mllmu_unlearn.toolbox.losses import IGNORED
+from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
 from mllmu_unlearn.training.collator import Collator
 from mllmu_unlearn.training.encoders import OfficialEncoder, SampleEncoder, encoder_for
-from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
 
 FACE = [Image.new("RGB", (56, 56), (200, 10, 30))]
 SHOWN = Sample("001", (Turn("Who is this?", "Ada Bson", ImageRef(None, "ft_Data", "001", 0)),), "ft_Data")

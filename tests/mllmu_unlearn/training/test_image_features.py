@@ -9,12 +9,13 @@ from transformers import set_seed
 
 from mllmu_tasks.data.source import open_source
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
+from mllmu_unlearn.toolbox.adapter_sites import Lora, add_lora
+from mllmu_unlearn.toolbox.forward import forward
 from mllmu_unlearn.training import image_features, run
-from mllmu_unlearn.training.adapter_sites import Lora, add_lora
 from mllmu_unlearn.training.collator import Collator
 from mllmu_unlearn.training.encoders import encoder_for
 from mllmu_unlearn.training.image_features import ImageFeatures, why_plain
-from mllmu_unlearn.training.reference import AdapterOff, forward
+from mllmu_unlearn.training.reference import AdapterOff
 from mllmu_unlearn.training.samples import Rows, TrainingSet
 
 BIG = 2**30

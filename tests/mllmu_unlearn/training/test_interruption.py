@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.cli.main import app
 from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
-from mllmu_unlearn.methods import Method, _base
+from mllmu_unlearn.methods import Method, _registry
 from mllmu_unlearn.training import run
 from mllmu_unlearn.training.checkpoints import checkpoints
 from mllmu_unlearn.training.interruption import Bounds
@@ -40,7 +40,7 @@ def own(monkeypatch):
 
     def make(cls: type[Method]) -> str:
         cls.title = cls.formula = cls.paper = cls.name
-        monkeypatch.setitem(_base._METHODS, cls.name, cls)
+        monkeypatch.setitem(_registry._METHODS, cls.name, cls)
         return cls.name
 
     return make

@@ -6,10 +6,11 @@ from PIL import Image
 from tiny_models import FAMILIES, sharpen
 
 from mllmu_tasks.models.families.mllama import mix_rows
+from mllmu_unlearn.toolbox.forward import forward
+from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
 from mllmu_unlearn.training.collator import Collator
 from mllmu_unlearn.training.encoders import encoder_for
-from mllmu_unlearn.training.reference import cache, forward
-from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
+from mllmu_unlearn.training.reference import cache
 
 SHOWN = [
     Sample("001", (Turn("Who is this?", answer, ImageRef(None, "ft_Data", "001", 0)),), "ft_Data")

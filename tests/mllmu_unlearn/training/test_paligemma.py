@@ -10,14 +10,13 @@ from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.hf import MllmuHf
 from mllmu_tasks.models.encode import encode
-from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
-from mllmu_unlearn.training import run
+from mllmu_unlearn.toolbox.forward import forward
+from mllmu_unlearn.toolbox.losses import IGNORED
+from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
+from mllmu_unlearn.training import plan, run
 from mllmu_unlearn.training.collator import Collator
 from mllmu_unlearn.training.encoders import encoder_for
-from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.reference import forward
-from mllmu_unlearn.training.samples import ImageRef, Sample, Turn
 
 REF = ImageRef(None, "ft_Data", "001", 0)
 FACE = Image.new("RGB", (56, 56), (200, 10, 30))

@@ -17,12 +17,11 @@ from mllmu_tasks.artifacts.adapter_folder import attach, read_adapter
 from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn import methods
-from mllmu_unlearn.config import plan
 from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
-from mllmu_unlearn.methods import _base
+from mllmu_unlearn.methods import _registry
 from mllmu_unlearn.output import card
 from mllmu_unlearn.output.export import merge
-from mllmu_unlearn.training import base_model, run
+from mllmu_unlearn.training import base_model, plan, run
 from mllmu_unlearn.training.checkpoints import checkpoints
 from mllmu_unlearn.training.samples import TrainingSet
 from mllmu_unlearn.training.trainer import MethodTrainer
@@ -499,7 +498,7 @@ def test_a_method_may_bring_its_own_adapter_and_edit_in_closed_form(flags, check
                 if "ia3_l" in name:
                     parameter.data[:, : int(self.share * parameter.shape[1])] = 0
 
-    monkeypatch.setitem(_base._METHODS, "toy_prune", Prune)
+    monkeypatch.setitem(_registry._METHODS, "toy_prune", Prune)
     config = parse(UnlearnConfig, flags("--method", "toy_prune", "--forget_ratio", "5", "--share", "0.25"))
     out = run.unlearn(config)
     assert config.chosen.seen == 18

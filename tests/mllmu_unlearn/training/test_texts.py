@@ -14,8 +14,8 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.hf import MllmuHf
 from mllmu_tasks.models.special_text import SpecialText
 from mllmu_unlearn.config.commands import FinetuneConfig, parse
+from mllmu_unlearn.toolbox.samples import Sample, Turn
 from mllmu_unlearn.training import run
-from mllmu_unlearn.training.samples import Sample, Turn
 from mllmu_unlearn.training.texts import refuse_marks
 
 

@@ -13,7 +13,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_unlearn import methods
 from mllmu_unlearn.config.commands import UnlearnConfig
 from mllmu_unlearn.methods import Method
-from mllmu_unlearn.training.adapter_sites import Lora, add_lora
+from mllmu_unlearn.toolbox.adapter_sites import Lora, add_lora
 from mllmu_unlearn.training.checkpoints import checkpoints
 from mllmu_unlearn.training.collator import Collator
 from mllmu_unlearn.training.encoders import encoder_for
@@ -81,7 +81,7 @@ def build(tiny, data, tmp_path):
         phases = method.official.phases if official else (tuple(sides),)
         trainer = MethodTrainer(
             model=model,
-            args=config,
+            args=config.for_trainer(config.output_dir),
             data_collator=Collator(0, official),
             processing_class=processor,
             method=method,

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mllmu_unlearn.methods._supervised import Supervised
-from mllmu_unlearn.training import losses
-from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.side import Counts, Reference, Side
+from mllmu_unlearn.toolbox import losses
+from mllmu_unlearn.toolbox.losses import IGNORED
+from mllmu_unlearn.toolbox.side import Counts, Reference, Side
 
 LABELS = torch.tensor([[0, 2, 3], [1, IGNORED, IGNORED], [IGNORED] * 3, [3, 0, IGNORED]])
 LOGITS = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)

@@ -1,17 +1,14 @@
 """What a dry run prints."""
 
 import math
-from typing import TYPE_CHECKING
 
 from mllmu_unlearn.config import launch
-from mllmu_unlearn.config.plan import Plan
+from mllmu_unlearn.config.commands import Config
 from mllmu_unlearn.training import base_model, quantized
-
-if TYPE_CHECKING:
-    from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
+from mllmu_unlearn.training.plan import Plan, context_of
 
 
-def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
+def describe(config: Config, plan: Plan) -> str:
     """The work, and what it needs (weights exactly, activations not at all)."""
     model = base_model.empty_model(config)
     weights = sum(p.numel() for p in model.parameters())
@@ -19,7 +16,7 @@ def describe(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> str:
     if config.kind == "prompt":
         return f"method prompting: writes a system prompt to {config.output_dir}; nothing is trained"
     method, apart = config.chosen, config.kind != "full" or config.uses_lora  # numbers beside the weights, in float32
-    trainable = method.trainable(model, config)
+    trainable = method.trainable(context_of(config, model))
     saved = weights * width if config.kind == "full" else trainable * 4
     steps = config.max_steps if config.max_steps > 0 else math.ceil(config.num_train_epochs * plan.steps_per_epoch)
     base = quantized.bytes_of(model) if config.load_in_4bit else weights * width

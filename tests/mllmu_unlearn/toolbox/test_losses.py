@@ -7,9 +7,9 @@ import torch
 from fixed_logits import LABELS, answers, fixed, mean_nll, probability, side_of, terms
 
 from mllmu_unlearn.methods import get
-from mllmu_unlearn.training import losses
-from mllmu_unlearn.training.losses import IGNORED
-from mllmu_unlearn.training.side import Reference
+from mllmu_unlearn.toolbox import losses
+from mllmu_unlearn.toolbox.losses import IGNORED
+from mllmu_unlearn.toolbox.side import Reference
 
 
 def test_token_logprobs_are_log_probabilities_and_zero_where_unscored():

@@ -17,7 +17,8 @@ from mllmu_tasks.errors import UserError
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.methods import get
 from mllmu_unlearn.output.export import link, merge
-from mllmu_unlearn.training import neurons, run
+from mllmu_unlearn.toolbox import neurons
+from mllmu_unlearn.training import run
 
 EPSILON = 1e-5
 MULTI = [[0.5, -2.0], [0.0, 1.0], [-0.3, 0.05]]

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import torch
 
-from mllmu_unlearn.training import losses
+from mllmu_unlearn.toolbox import losses
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from mllmu_unlearn.methods import get
 from mllmu_unlearn.methods._masked import MaskedMethod
 from mllmu_unlearn.methods.smfa import sculpted
 from mllmu_unlearn.output.export import link, merge
-from mllmu_unlearn.training import adapter_sites, run, saliency
-from mllmu_unlearn.training.context import Context
+from mllmu_unlearn.toolbox import adapter_sites, saliency
+from mllmu_unlearn.toolbox.context import Context
+from mllmu_unlearn.training import run
 from mllmu_unlearn.training.trainer import MethodTrainer
 
 IDS = torch.arange(6, 26).view(2, 10)

@@ -1,7 +1,7 @@
 import yaml
 
 from mllmu_unlearn.output import card
-from mllmu_unlearn.training.loss_curve import loss_curve
+from mllmu_unlearn.training.provenance import loss_curve
 
 
 def test_a_long_log_is_thinned_and_keeps_its_end():

@@ -1,21 +1,20 @@
 """What a run is, in plain facts: those that a checkpoint must share to be continued, and those of unlearning.yaml."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mllmu_tasks.artifacts.adapter_folder import weights_fingerprint
 from mllmu_tasks.harness.answer_store import digest
-from mllmu_unlearn.config.plan import Plan, trained_on
+from mllmu_unlearn.config.commands import Config
 from mllmu_unlearn.methods import code
 from mllmu_unlearn.output import card
+from mllmu_unlearn.toolbox.samples import Sample
 from mllmu_unlearn.training.people import People
-from mllmu_unlearn.training.samples import Sample
-
-if TYPE_CHECKING:
-    from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
+from mllmu_unlearn.training.plan import Plan, trained_on
 
 STEP = (
     *("per_device_train_batch_size", "gradient_accumulation_steps", "optim", "lr_scheduler_type", "warmup_steps"),
@@ -27,9 +26,11 @@ RARE = (
     *("tf32", "full_determinism"),
 )
 """What decides it, too, and is seldom given; on the card where it is."""
+POINTS = 200
+"""At most so many logged steps are kept; every n-th then, and always the last one."""
 
 
-def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, Any]:
+def identity(config: Config, plan: Plan) -> dict[str, Any]:
     """What must be equal for a checkpoint to be continued; plain JSON."""
     return {
         "method": config.method,
@@ -61,7 +62,7 @@ def identity(config: "UnlearnConfig | FinetuneConfig", plan: Plan) -> dict[str, 
     }
 
 
-def _rare(config: "UnlearnConfig | FinetuneConfig") -> dict[str, Any]:
+def _rare(config: Config) -> dict[str, Any]:
     """Those of `RARE` that are not at their default."""
     defaults = {field.name: field.default for field in fields(config)}
     return {name: value for name in RARE if (value := getattr(config, name)) != defaults[name]}
@@ -72,9 +73,7 @@ def _words(sample: Sample) -> str:
     return json.dumps([sample.person, [[turn.question, turn.answer] for turn in sample.turns], sample.learnt])
 
 
-def record(
-    config: "UnlearnConfig | FinetuneConfig", plan: Plan, training: dict[str, Any], system_prompt: str | None
-) -> dict[str, Any]:
+def record(config: Config, plan: Plan, training: dict[str, Any], system_prompt: str | None) -> dict[str, Any]:
     """The content of unlearning.yaml."""
     local = Path(config.model_name_or_path).is_dir()
     length = "max_steps" if config.max_steps > 0 else "num_train_epochs"
@@ -131,8 +130,26 @@ def record(
     }
 
 
-def _whom(config: "UnlearnConfig | FinetuneConfig", people: People) -> dict[str, Any]:
+def _whom(config: Config, people: People) -> dict[str, Any]:
     if config.method != "finetune":
         return {}
     count = len(trained_on(config, people))
     return {"trained": {"whom": config.people, "people": count, "forget_set": list(people.forget)}}
+
+
+def loss_curve(logs: Sequence[Mapping[str, Any]], points: int = POINTS) -> dict[str, list]:
+    """Columns of equal length out of the Trainer's log: `step`, `loss`, and one a term (`loss_forget`, ...).
+
+    A term that a step did not log is None there. {} without logs.
+    """
+    if not logs:
+        return {}
+    every = -(-len(logs) // points)
+    kept = [*reversed(logs[::-1][::every])]
+    names = sorted({name for entry in kept for name in entry if name.startswith("loss")})
+    columns = {name: [_short(entry.get(name)) for entry in kept] for name in names}
+    return {"step": [entry["step"] for entry in kept]} | columns
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

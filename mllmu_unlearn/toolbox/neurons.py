@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import torch
 from peft import IA3Config, PeftModel, get_peft_model
@@ -19,12 +18,10 @@ from torch import nn
 
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_tasks.models.families import family_of
-from mllmu_unlearn.training import adapter_sites
-from mllmu_unlearn.training.losses import mean_nll
-from mllmu_unlearn.training.reference import forward
-
-if TYPE_CHECKING:
-    from mllmu_unlearn.training.context import Context
+from mllmu_unlearn.toolbox import adapter_sites
+from mllmu_unlearn.toolbox.context import Context
+from mllmu_unlearn.toolbox.forward import forward
+from mllmu_unlearn.toolbox.losses import mean_nll
 
 TOWERS = ("language", "vision")
 
@@ -65,12 +62,12 @@ def parts(towers: str) -> tuple[str, ...]:
     return named
 
 
-def of_towers(context: "Context", towers: Iterable[str]) -> dict[str, str]:
+def of_towers(context: Context, towers: Iterable[str]) -> dict[str, str]:
     """Last projection -> its tower; without image samples the vision tower is left out, for nothing runs in it.
 
     Raises UserError if nothing is left.
     """
-    seen = {sample.modality for samples in context.rows.sides.values() for sample in samples}
+    seen = {sample.modality for samples in context.sides.values() for sample in samples}
     used = [tower for tower in towers if tower == "language" or "image" in seen]
     if not used:
         raise UserError("the vision tower is to be pruned, but no training pair has an image; change --modalities.")
@@ -127,7 +124,7 @@ def importance(multi: Activity, text: Activity, epsilon: float) -> torch.Tensor:
 
 
 @contextmanager
-def _inputs(context: "Context", names: Iterable[str], take) -> Iterator[None]:
+def _inputs(context: Context, names: Iterable[str], take) -> Iterator[None]:
     """take(name, input of that module) at every forward inside."""
     base = context.model.get_base_model() if isinstance(context.model, PeftModel) else context.model
     hook = lambda name: lambda module, args: take(name, args[0])
@@ -140,7 +137,7 @@ def _inputs(context: "Context", names: Iterable[str], take) -> Iterator[None]:
 
 
 def measure(
-    context: "Context", side: str, modality: str, names: Mapping[str, str], threshold: float, at_most: int
+    context: Context, side: str, modality: str, names: Mapping[str, str], threshold: float, at_most: int
 ) -> dict[str, Activity]:
     """Activity of the MLPs that run on this data. names: last projection -> its tower. Padding does not count."""
     found: dict[str, Activity] = {}
@@ -153,13 +150,13 @@ def measure(
 
     context.model.eval()
     with torch.no_grad(), _inputs(context, names, take):
-        for batch in context.batches(side, context.config.per_device_train_batch_size, modality, at_most):
+        for batch in context.batches(side, context.batch_size, modality, at_most):
             padding["attention_mask"] = batch["attention_mask"]
             forward(context.model, batch)
     return found
 
 
-def attribution(context: "Context", side: str, names: Mapping[str, str], batches: int) -> dict[str, torch.Tensor]:
+def attribution(context: Context, side: str, names: Mapping[str, str], batches: int) -> dict[str, torch.Tensor]:
     """Mean |a dL/da| of each neuron over `batches` batches of four of each modality, evenly spaced; L is a batch's nll.
 
     In the language part only over the positions that predict answer tokens. names: as in `measure`.

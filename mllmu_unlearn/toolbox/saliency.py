@@ -14,9 +14,9 @@ from peft import PeftModel, ShiraConfig, get_peft_model
 from torch import nn
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.training import adapter_sites
-from mllmu_unlearn.training.losses import mean_nll
-from mllmu_unlearn.training.reference import Batch, forward
+from mllmu_unlearn.toolbox import adapter_sites
+from mllmu_unlearn.toolbox.forward import Batch, forward
+from mllmu_unlearn.toolbox.losses import mean_nll
 
 Tensors = dict[str, torch.Tensor]
 Combine = Callable[[torch.Tensor], torch.Tensor]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.training.adapter_sites import (
+from mllmu_unlearn.toolbox.adapter_sites import (
     Lora,
     add_lora,
     modules,

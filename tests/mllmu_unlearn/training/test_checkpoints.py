@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.training import run
-from mllmu_unlearn.training.checkpoints import checkpoints
-from mllmu_unlearn.training.damaged_checkpoints import damage
+from mllmu_unlearn.training.checkpoints import checkpoints, damage
 
 WRITES = "adapter_model.safetensors"
 

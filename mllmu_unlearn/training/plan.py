@@ -1,21 +1,21 @@
 """What a run will do, worked out and checked before any model is loaded."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from torch import nn
 
 from mllmu_tasks.artifacts.adapter_folder import weights_fingerprint
-from mllmu_tasks.benchmarks.mllmu.settings import Settings
-from mllmu_tasks.benchmarks.mllmu.spec import FULL_CONFIG, TRAIN_CONFIG, forget_config
-from mllmu_tasks.data.source import Source, open_source
+from mllmu_tasks.data.source import Source
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn.config.commands import Config
+from mllmu_unlearn.toolbox.context import Context
+from mllmu_unlearn.toolbox.forward import Batch
+from mllmu_unlearn.toolbox.samples import Sample
 from mllmu_unlearn.training.benchmark_samples import benchmark_samples
-from mllmu_unlearn.training.people import People, choose_people
-from mllmu_unlearn.training.samples import Sample, TrainingSet, baseline_configs
+from mllmu_unlearn.training.people import People, choose_people, everyone
+from mllmu_unlearn.training.samples import TrainingSet, data_hash
 from mllmu_unlearn.training.schedule import Schedule
-
-if TYPE_CHECKING:
-    from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Plan:
     people: People
     sides: dict[str, list[Sample]]
     schedule: Schedule
-    lr_per_epoch: bool
     left_out: int
     data_hash: str
     fingerprint: str
@@ -37,7 +36,7 @@ class Plan:
         return -(-len(self.schedule) // self.schedule.accumulate)
 
 
-def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
+def make(config: Config, source: Source) -> Plan:
     """Choose people and samples, lay out the batches. Raises UserError for what the data cannot give."""
     method, official = config.chosen, config.protocol == "official"
     people = _people(config, source)
@@ -70,14 +69,44 @@ def make(config: "UnlearnConfig | FinetuneConfig", source: Source) -> Plan:
         people,
         sides,
         schedule,
-        bool(official and method.official and method.official.lr_per_epoch),
         left_out,
-        _hash(config, source),
+        data_hash(
+            source,
+            config.forget_ratio,
+            with_images="image" in config.modality_set and bool(method.sides),
+            train_data=config.train_data,
+        ),
         weights_fingerprint(config.model_name_or_path, config.revision),
     )
 
 
-def _check_bounds(config: "UnlearnConfig | FinetuneConfig", met: Collection[str]) -> None:
+def context_of(
+    config: Config,
+    model: nn.Module,
+    sides: Mapping[str, Sequence[Sample]] | None = None,
+    collate: Callable[[str, Sequence[int]], Batch] | None = None,
+    steps_per_epoch: int = 0,
+) -> Context:
+    """What the method sees of a run; without `collate` of one that is only planned, which has no batches."""
+    return Context(
+        model=model,
+        sides=sides or {},
+        collate=collate or _no_batches,
+        lora=config.lora,
+        revision=config.revision,
+        modalities=config.modality_set,
+        seed=config.seed,
+        device=config.device,
+        batch_size=config.per_device_train_batch_size,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def _no_batches(side: str, indices: Sequence[int]) -> Batch:
+    raise NotImplementedError(f"{len(indices)} samples of {side} are wanted, but nothing is prepared in a dry run")
+
+
+def _check_bounds(config: Config, met: Collection[str]) -> None:
     """Raises UserError for a bound on a side that no batch holds, which would never stop anything."""
     for side in config.bounds:
         if side not in met:
@@ -86,9 +115,7 @@ def _check_bounds(config: "UnlearnConfig | FinetuneConfig", met: Collection[str]
             )
 
 
-def _sides(
-    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: People
-) -> dict[str, list[Sample]]:
+def _sides(config: Config, source: Source, training: TrainingSet, people: People) -> dict[str, list[Sample]]:
     """The sides of the method that are made of people."""
     who = {"forget": people.forget, "retain": people.retain, "train": trained_on(config, people)}
     wanted = config.chosen.sides
@@ -98,17 +125,13 @@ def _sides(
     return sides
 
 
-def _forget(
-    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: People
-) -> list[Sample]:
+def _forget(config: Config, source: Source, training: TrainingSet, people: People) -> list[Sample]:
     """The forget samples of a method that uses only their questions, with other answers."""
     known = {"forget", "retain", "train", "biographies"}
     return _samples(config, source, training, people.forget) if set(config.chosen.sides) - known else []
 
 
-def _samples(
-    config: "UnlearnConfig | FinetuneConfig", source: Source, training: TrainingSet, people: tuple[str, ...]
-) -> list[Sample]:
+def _samples(config: Config, source: Source, training: TrainingSet, people: tuple[str, ...]) -> list[Sample]:
     samples = training.of(people)
     if config.benchmark_questions:
         samples += benchmark_samples(
@@ -117,7 +140,6 @@ def _samples(
             config.modality_set,
             shots=config.benchmark_shots,
             seed=config.seed,
-            settings=Settings.from_environment(),
         )
     return samples
 
@@ -134,26 +156,14 @@ def sizes(samples: Sequence[Sample], step: int) -> list[tuple[int, int]]:
     ]
 
 
-def _people(config: "UnlearnConfig | FinetuneConfig", source: Source) -> People:
+def _people(config: Config, source: Source) -> People:
     if config.forget_ratio is None and not config.people_ids:
-        return People((), tuple(person.id for person in source.people(FULL_CONFIG)))
+        return everyone(source)
     return choose_people(source, config.forget_ratio, config.people_ids)
 
 
-def trained_on(config: "UnlearnConfig | FinetuneConfig", people: People) -> tuple[str, ...]:
+def trained_on(config: Config, people: People) -> tuple[str, ...]:
     """Who `mllmu finetune` trains on; nobody for unlearning."""
     if config.method != "finetune":
         return ()
     return {"all": people.forget + people.retain, "forget": people.forget, "retain": people.retain}[config.people]
-
-
-def _hash(config: "UnlearnConfig | FinetuneConfig", source: Source) -> str:
-    configs = [FULL_CONFIG]
-    if config.forget_ratio is not None:
-        configs.append(forget_config(config.forget_ratio))
-    if "image" in config.modality_set and config.chosen.sides:
-        if config.train_data:
-            other = open_source(config.train_data).hash(baseline_configs(config.train_data, config.forget_ratio))
-            return f"{source.hash(configs)}+{other}"
-        configs.append(TRAIN_CONFIG)
-    return source.hash(configs)

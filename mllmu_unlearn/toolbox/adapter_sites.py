@@ -5,10 +5,11 @@ A bare suffix such as `q_proj` also fits the vision tower; the expression here n
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
@@ -122,6 +123,15 @@ def add_lora(model: PreTrainedModel, lora: Lora, revision: str | None = None) ->
     if carrying != set(wanted):
         raise UserError(f"LoRA would sit on {len(carrying)} modules instead of {len(wanted)}: {sorted(carrying)[:3]}")
     return wrapped
+
+
+def train_only(model: PreTrainedModel, names: Collection[str]) -> PreTrainedModel:
+    """The model itself, in which these parameters train. Raises UserError for weights in float16."""
+    if model.dtype == torch.float16:
+        raise UserError("training weights in float16 does not work; add --dtype bfloat16 or float32.")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+    return model
 
 
 def trainable_of_lora(model: PreTrainedModel, lora: Lora) -> int:
