@@ -4,7 +4,6 @@ An adapter that does not load must never pass for a result: every tensor of its 
 model with the same values, and the model underneath has to be the one it was made from.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mllmu_tasks import strict_json, strict_yaml
-from mllmu_tasks.artifacts.identity import ADAPTER_FILES, local_folder, weights_fingerprint
+from mllmu_tasks.artifacts.identity import ADAPTER_FILES, files_hash, local_folder, weights_fingerprint
 from mllmu_tasks.artifacts.made_from import check_base
 from mllmu_tasks.artifacts.old_names import as_named_now
 from mllmu_tasks.artifacts.weight_files import PICKLES, is_finite, require_safetensors, tensors
@@ -83,7 +82,7 @@ def read_adapter(path: str | Path) -> AdapterFolder:
     noted = record.get("base_model") or {}
     base = noted.get("name_or_path") or config.get("base_model_name_or_path")
     revision = noted.get("revision") or config.get("revision")
-    return AdapterFolder(folder, kind, str(base or ""), _hash(files), record, revision and str(revision))
+    return AdapterFolder(folder, kind, str(base or ""), files_hash(files), record, revision and str(revision))
 
 
 def _require_files(folder: Path, path: str | Path) -> None:
@@ -137,14 +136,6 @@ def _not_finite(folder: Path, what: str) -> UserError:
         f"adapter '{folder}' holds NaN or infinity ({what}), and every answer with it would be empty or noise; train "
         "it again with a lower --learning_rate."
     )
-
-
-def _hash(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as content:
-            digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()
 
 
 def read_record(folder: Path) -> dict:

@@ -1,7 +1,5 @@
-"""The parquet files of a config: in a folder, or of the hub; and what they hash to."""
+"""The parquet files of a config: in a folder, or of the hub."""
 
-import functools
-import hashlib
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -12,7 +10,6 @@ ELSEWHERE = "set MLLMU_DATA to a folder that holds <config>/*.parquet, or to 'mi
 REQUEST_MARK = "request.yaml"
 """In a folder of named people, whose configs hold a file only for those files of the source that know one of them."""
 PART = re.compile(r"(.*?)-?(\d+)-of-(\d+)\.parquet")
-BLOB_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def files_in(folder: Path, config: str) -> list[Path]:
@@ -60,16 +57,3 @@ def hub_files(repository: str, config: str) -> list[Path]:
             "as in MLLMU_DATA=mini."
         ) from error
     return files_in(Path(folder), config)
-
-
-@functools.lru_cache(maxsize=256)
-def content_hash(file: Path) -> str:
-    """sha256 of a file; the hub's cache names its blobs by it."""
-    blob = file.resolve().name
-    if file.is_symlink() and BLOB_HASH.fullmatch(blob):
-        return blob
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while chunk := content.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -5,7 +5,6 @@ The tasks know people by ratio; under this folder `mllmu_forget` and `mllmu_test
 """
 
 import difflib
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ import yaml
 
 from mllmu_tasks import __version__, strict_yaml
 from mllmu_tasks.artifacts.adapter_folder import read_record
-from mllmu_tasks.artifacts.identity import ADAPTER_FILES, local_folder
+from mllmu_tasks.artifacts.identity import ADAPTER_FILES, file_hash, local_folder
 from mllmu_tasks.benchmarks.mllmu.spec import (
     DEFAULT_RATIO,
     FULL_CONFIG,
@@ -212,8 +211,5 @@ def _equal(folder: Path, record: Mapping[str, Any]) -> bool:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Path within a data folder -> sha256, of everything that the tasks could read."""
-    found = {}
-    for file in sorted(f for f in folder.glob("*/*.parquet") if not f.name.startswith(".")):
-        with file.open("rb") as content:
-            found[file.relative_to(folder).as_posix()] = hashlib.file_digest(content, "sha256").hexdigest()
-    return found
+    files = sorted(file for file in folder.glob("*/*.parquet") if not file.name.startswith("."))
+    return {file.relative_to(folder).as_posix(): file_hash(file) for file in files}

@@ -5,22 +5,19 @@ there must not cost the hours before.
 """
 
 import functools
-import hashlib
 import json
 import os
 import time
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from mllmu_tasks.artifacts.identity import digest
 from mllmu_tasks.errors import UserError
 
-REMEMBERED = 64
 FINISHED = "finished"
 DAYS_KEPT = 30
 BYTES_KEPT = 2**30
@@ -139,23 +136,6 @@ def code() -> str:
     return digest([*(file.read_bytes() for file in files), *libraries])
 
 
-class ImageHashes:
-    """sha256 of an image's pixels, remembered for the recent images: shots come again with every question."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[Image.Image, str]] = OrderedDict()
-
-    def __call__(self, image: Image.Image) -> str:
-        known = self._known.get(id(image))
-        if known is None or known[0] is not image:
-            known = (image, digest([image.mode, str(image.size), image.tobytes()]))
-            self._known[id(image)] = known
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        self._known.move_to_end(id(image))
-        return known[1]
-
-
 def request_keys(contents: Iterable[tuple[str, Sequence[str], Mapping[str, Any]]]) -> list[str]:
     """A key per request from (text, image hashes, settings).
 
@@ -169,12 +149,3 @@ def request_keys(contents: Iterable[tuple[str, Sequence[str], Mapping[str, Any]]
             key = f"{key}-{seen[key]}"
         keys.append(key)
     return keys
-
-
-def digest(parts: Iterable[str | bytes]) -> str:
-    """sha256 hex of the parts, each with its length."""
-    sha = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        sha.update(len(data).to_bytes(8, "little") + data)
-    return sha.hexdigest()

@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 from mllmu_tasks import streams
 from mllmu_tasks.artifacts.adapter_folder import attach, read_adapter
+from mllmu_tasks.artifacts.identity import digest
 from mllmu_tasks.artifacts.made_from import require_this
 from mllmu_tasks.benchmarks.mini import model_path
 from mllmu_tasks.benchmarks.mllmu.official import as_officially
 from mllmu_tasks.benchmarks.mllmu.settings import Settings, cache_folder, require_home
 from mllmu_tasks.errors import UserError, ends_the_run, stop
 from mllmu_tasks.harness import answerer
-from mllmu_tasks.harness.answer_store import PROCESS, code, digest, open_journal, request_keys
+from mllmu_tasks.harness.answer_store import PROCESS, code, open_journal, request_keys
 from mllmu_tasks.harness.arguments import check_arguments, gib, truth
 from mllmu_tasks.harness.response_cache import identify
 from mllmu_tasks.harness.unanswered import failures_end_the_run

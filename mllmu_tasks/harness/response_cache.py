@@ -15,13 +15,13 @@ from typing import Any
 from loguru import logger
 
 from mllmu_tasks import __version__
-from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter, weights_fingerprint
+from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter
+from mllmu_tasks.artifacts.identity import digest, weights_fingerprint
 from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf
 from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import UserError, ends_the_run, stop
-from mllmu_tasks.harness.answer_store import digest
 from mllmu_tasks.harness.answerer import note_kept
 
 _CONTENT: dict[str, str] = {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from mllmu_tasks.harness.answer_store import digest
+from mllmu_tasks.artifacts.identity import short_hash
 from mllmu_tasks.plugin import task_folder
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -26,7 +26,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
             **data,
             "data_files": {key: PurePath(str(file)).name for key, file in files.items()},
         }
-    return digest([_ADDRESS.sub("", json.dumps(kept, sort_keys=True, default=str))])[:16]
+    return short_hash(_ADDRESS.sub("", json.dumps(kept, sort_keys=True, default=str)))
 
 
 @functools.cache

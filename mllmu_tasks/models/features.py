@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mllmu_tasks.harness.answer_store import digest
+from mllmu_tasks.artifacts.identity import digest
 from mllmu_tasks.models.engine.batching import Row, pad
 from mllmu_tasks.models.engine.counts import Counts
 from mllmu_tasks.models.image_tokens import require_match, runs

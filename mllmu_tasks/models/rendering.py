@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
+from mllmu_tasks.artifacts.identity import ImageHashes
 from mllmu_tasks.benchmarks.mllmu.spec import Task
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.harness.answer_store import ImageHashes
 from mllmu_tasks.models.chat_template import ChatTemplate
 from mllmu_tasks.models.engine.batching import Row
 from mllmu_tasks.models.engine.generation import Reading, generation_settings, stop_texts

@@ -1,6 +1,5 @@
 """`mllmu demo`: mini benchmark, vanilla, retain-only, five methods, one table; resumable."""
 
-import hashlib
 import os
 import shutil
 import time
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.artifacts.only_writer import only_writer
 from mllmu_unlearn.experiments import own_folder
 from mllmu_unlearn.experiments.display import Bars
@@ -91,7 +91,7 @@ def _shipped(layout) -> str:
 
 def _digest(folder: Path) -> str:
     weights = folder / "model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else ""
+    return file_hash(weights) if weights.exists() else ""
 
 
 def _workers() -> tuple[int, int]:

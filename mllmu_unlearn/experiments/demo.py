@@ -1,12 +1,12 @@
 """What the demo runs: models, adapters, and one lmms-eval command a row of the table."""
 
-import hashlib
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from mllmu_tasks import __version__
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf, leaves
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.model_args import model_args
@@ -77,7 +77,7 @@ def plan(layout: Layout, *, workers: int, cores: int, models: str = "") -> list[
                 command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *_unlearn_arguments(layout, method)),
                 output=layout.adapter(method),
                 needs=trained["vanilla"],
-                identity=f"{__version__} {models} {hashlib.sha256(recipe(method).read_bytes()).hexdigest()}",
+                identity=f"{__version__} {models} {file_hash(recipe(method))}",
                 environment=environment,
             )
         )

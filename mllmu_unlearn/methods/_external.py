@@ -1,6 +1,5 @@
 """Methods from outside this package: a file (`--method path.py:Class`) or an entry point of another package."""
 
-import hashlib
 import importlib.util
 import inspect
 import re
@@ -9,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn.methods import _base
 from mllmu_unlearn.methods._checks import check_declaration
@@ -80,7 +80,7 @@ def code(kind: type["_base.Method"]) -> dict[str, str] | None:
 
 def source_hash(kind: type["_base.Method"]) -> str:
     """sha256 of the file that holds a method."""
-    return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
+    return file_hash(Path(inspect.getfile(kind)))
 
 
 def _execute(path: Path, module_name: str) -> ModuleType:

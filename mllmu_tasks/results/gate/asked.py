@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mllmu_tasks.harness.answerer import text_hash
+from mllmu_tasks.artifacts.identity import short_hash
 from mllmu_tasks.harness.task_config import GENERATION, config_hash
 from mllmu_tasks.results.gate.declared import Declared
 from mllmu_tasks.results.gate.identity import Identity
@@ -124,8 +124,8 @@ def _command_line(run: Run, who: Identity | None, declared: Declared) -> Iterato
     if isinstance(command, Mapping) and command.get("cache_requests"):
         yield "--cache_requests may have asked the questions of another day; evaluate without it"
     texts = {text for text in (run.about.get("system_instruction"), run.argument("system_prompt")) if text}
-    given = {text_hash(str(text)) for text in texts}
+    given = {short_hash(str(text)) for text in texts}
     if who and who.system_of == "command line":
         given = {who.system}  # of the text itself, where the command line may name a file
-    if given - {text_hash(declared.system_prompt)}:
+    if given - {short_hash(declared.system_prompt)}:
         yield "a system text was given on the command line; put it into the policy: declared, system_prompt"

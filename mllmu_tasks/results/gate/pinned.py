@@ -1,6 +1,5 @@
 """A pinned baseline: a folder with copies of lmms-eval output and a list of what was put there."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mllmu_tasks import __version__
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.runs import Run
 from mllmu_tasks.strict_json import expect, read_object
@@ -47,7 +47,7 @@ def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = Fa
             place.mkdir()
             for file in (run.file, *sorted(run.file.parent.glob(f"{run.date}_samples_*.jsonl"))):
                 shutil.copyfile(file, place / file.name)
-                files[f"{place.name}/{file.name}"] = _sha256(place / file.name)
+                files[f"{place.name}/{file.name}"] = file_hash(place / file.name)
         saved = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(name or runs[0].name, runs[0].model, runs[0].model_args, saved, __version__, files)
         text = json.dumps({"format": FORMAT, **vars(manifest)}, indent=2, ensure_ascii=False)
@@ -85,10 +85,6 @@ def verify(folder: Path) -> Manifest | None:
     for name in sorted(there | set(manifest.files)):
         if name not in manifest.files:
             raise UserError(f"'{folder / name}' was added after the baseline was saved; remove it or save again.")
-        if name not in there or _sha256(folder / name) != manifest.files[name]:
+        if name not in there or file_hash(folder / name) != manifest.files[name]:
             raise UserError(f"'{folder / name}' was changed or lost after the baseline was saved; save it again.")
     return manifest
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

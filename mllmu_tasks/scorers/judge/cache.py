@@ -1,11 +1,11 @@
 """Grades on disk, one small file each, so that no answer is ever paid for twice."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mllmu_tasks.artifacts.identity import text_hash
 from mllmu_tasks.benchmarks.mllmu.settings import cache_folder
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.scorers.judge.rubric import VERSION
@@ -37,7 +37,7 @@ class GradeCache:
 
     def key(self, question: str, gold: str, answer: str) -> str:
         """sha256 hex of rubric version, model, base URL, question, gold and answer."""
-        return hashlib.sha256(json.dumps([*self._judge, question, gold, answer]).encode()).hexdigest()
+        return text_hash(json.dumps([*self._judge, question, gold, answer]))
 
     def get(self, key: str) -> Grade | None:
         """None if there is no grade, or a file that the disk has damaged: that answer is asked again.

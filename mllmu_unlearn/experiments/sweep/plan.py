@@ -1,6 +1,5 @@
 """Cells -> stages: an `mllmu unlearn` command and an lmms-eval command each."""
 
-import hashlib
 import json
 import os
 import shlex
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllmu_tasks import __version__
-from mllmu_tasks.artifacts.adapter_folder import weights_fingerprint
+from mllmu_tasks.artifacts.identity import file_hash, text_hash, weights_fingerprint
 from mllmu_tasks.benchmarks.mllmu.spec import group_name
 from mllmu_tasks.data.request import hashes
 from mllmu_tasks.errors import UserError
@@ -81,7 +80,7 @@ def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
                 name=f"unlearn-{cell.name}",
                 command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *unlearn_arguments(cell, layout)),
                 output=layout.result(cell.name),
-                identity=f"{__version__} {weights} {method} {read} {_sha256(text_of(cell))}",
+                identity=f"{__version__} {weights} {method} {read} {text_hash(text_of(cell))}",
                 environment=environment,
             )
         )
@@ -98,12 +97,8 @@ def _content(place: str) -> str:
     """Digest of a data folder or a file, which may change under its name; "" for the hub's and the embedded data."""
     path = Path(place)
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    return _sha256(json.dumps(hashes(path))) if path.is_dir() else ""
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+        return file_hash(path)
+    return text_hash(json.dumps(hashes(path))) if path.is_dir() else ""
 
 
 def write_recipes(sweep: Sweep, layout: Layout) -> None:

@@ -13,8 +13,9 @@ from adapters import make_adapter
 from asking import MIXED, SETTINGS, ask, document, picture
 from places import TESTS
 
+from mllmu_tasks.artifacts.identity import ImageHashes
 from mllmu_tasks.harness import answer_store
-from mllmu_tasks.harness.answer_store import PROCESS, ImageHashes, Journal, request_keys, tidy
+from mllmu_tasks.harness.answer_store import PROCESS, Journal, request_keys, tidy
 from mllmu_tasks.harness.hf import MllmuHf
 
 
@@ -184,7 +185,7 @@ def test_an_adapter_trained_again_starts_anew(folders, own_cache, tmp_path):
         interrupt_after(model, 1)
         with pytest.raises(SystemExit):
             ask(model, MIXED)
-        make_adapter(folders(), lora, "lora", neutral=True)
+        make_adapter(folders(), lora, "lora", seed=1)
     assert len(journals(own_cache)) == 2
 
 

@@ -119,10 +119,10 @@ def test_settings_of_the_command_line_are_declared_or_refused(good, write_judged
 
 
 def test_a_system_text_is_declared_or_refused(good, write_judged):
-    from mllmu_tasks.harness.answerer import text_hash
+    from mllmu_tasks.artifacts.identity import short_hash
 
     def told(leaf, facts, config):
-        facts["answered_by"] |= {"system": text_hash("Say no."), "system_of": "command line"}
+        facts["answered_by"] |= {"system": short_hash("Say no."), "system_of": "command line"}
 
     silent, before = good(change=told), write_judged("before", KNOWS, change=told)
     assert refused(gate(silent, before), "a system text was given on the command line")
