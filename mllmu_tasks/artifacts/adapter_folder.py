@@ -16,7 +16,7 @@ from mllmu_tasks.artifacts.identity import ADAPTER_FILES, files_hash, local_fold
 from mllmu_tasks.artifacts.made_from import check_base
 from mllmu_tasks.artifacts.old_names import as_named_now
 from mllmu_tasks.artifacts.weight_files import PICKLES, is_finite, require_safetensors, tensors
-from mllmu_tasks.errors import UserError, quoted
+from mllmu_tasks.errors import UserError, quoted, reason_of
 from mllmu_tasks.user_files import read_text
 
 __all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "read_record", "weights_fingerprint"]
@@ -154,7 +154,7 @@ def _peft_config(folder: Path) -> dict:
     try:
         config = strict_json.loads(read_text(file, f"'{file}'"))
     except ValueError as error:
-        raise UserError(f"'{file}' is no JSON ({str(error)[:120]}).") from error
+        raise UserError(f"'{file}' is no JSON ({reason_of(error, 120)}).") from error
     if not isinstance(config, dict):
         raise UserError(f"'{file}' holds no mapping.")
     return config
@@ -191,7 +191,6 @@ def attach(
         if set(stored) != set(found):
             set_peft_model_state_dict(wrapped, dict(stored))
     except Exception as error:  # PEFT raises what it likes for a configuration that is none
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"adapter '{adapter.path}' does not fit '{pretrained}': {reason}") from error
+        raise UserError(f"adapter '{adapter.path}' does not fit '{pretrained}': {reason_of(error)}") from error
     require_arrival(wrapped, stored, adapter.path, pretrained)
     return wrapped.eval()

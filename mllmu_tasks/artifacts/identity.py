@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mllmu_tasks import strict_json
 from mllmu_tasks.artifacts.weight_files import files_of_model
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -166,8 +166,9 @@ def local_folder(name_or_path: str, files: Sequence[str] = MODEL_FILES, revision
             name_or_path, revision=revision, allow_patterns=list(files), ignore_patterns=["consolidated*"]
         )
     except unreachable as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"'{name_or_path}' is no folder here and cannot be had from the hub ({reason}).") from error
+        raise UserError(
+            f"'{name_or_path}' is no folder here and cannot be had from the hub ({reason_of(error, 160)})."
+        ) from error
     return Path(found)
 
 

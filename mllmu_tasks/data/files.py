@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 
 ELSEWHERE = "set MLLMU_DATA to a folder that holds <config>/*.parquet, or to 'mini'"
 REQUEST_MARK = "request.yaml"
@@ -51,9 +51,8 @@ def hub_files(repository: str, config: str) -> list[Path]:
     try:
         folder = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"{config}/*.parquet"])
     except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason}); {ELSEWHERE}, "
-            "as in MLLMU_DATA=mini."
+            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason_of(error)}); "
+            f"{ELSEWHERE}, as in MLLMU_DATA=mini."
         ) from error
     return files_in(Path(folder), config)

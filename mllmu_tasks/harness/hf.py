@@ -21,7 +21,7 @@ from mllmu_tasks.artifacts.made_from import require_this
 from mllmu_tasks.benchmarks.mini import model_path
 from mllmu_tasks.benchmarks.mllmu.official import as_officially
 from mllmu_tasks.benchmarks.mllmu.settings import Settings, cache_folder, require_home
-from mllmu_tasks.errors import UserError, ends_the_run, stop
+from mllmu_tasks.errors import UserError, ends_the_run, reason_of, stop
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.answer_store import PROCESS, code, open_journal, request_keys
 from mllmu_tasks.harness.arguments import check_arguments, gib, truth
@@ -72,39 +72,36 @@ class MllmuHf(lmms):
         super().__init__()
         streams.ready()
         require_home()
-        try:
-            pretrained, processor = model_path(pretrained), processor and model_path(processor)
-            check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
-            trust = truth("trust_remote_code", trust_remote_code)
-            self.accelerator = Accelerator()
-            self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
-            self.device = self._place(device, device_map)
-            self.batch_size = batch_size if batch_size == AUTO else int(batch_size)
-            self.prompt_style, self.whole_answers = prompt_style, truth("whole_answers", whole_answers)
-            declared = require_this(base, peft)
-            self.adapter = read_adapter(peft) if peft else None
-            self.system_prompt = self._choose_system_prompt(system_prompt)
-            revision = None if revision is None else str(revision)
-            self.base = open_base(
-                *(pretrained, processor, revision, trust),
-                dtype=dtype,
-                device_map=device_map or (None if self.device.type == "cpu" else {"": self.device}),
-                attn_implementation=attn_implementation,
-            )
-            self.processor, self._model = self.base.processor, self.base.model
-            if prompt_style == "chat" and not self.processor.chat_template:
-                raise UserError(f"{processor or pretrained} has no chat template; use prompt_style=official.")
-            if device_map:
-                self.device = self._model.get_input_embeddings().weight.device
-            features = self.base.features_for(self.adapter, gib("feature_cache", feature_cache))
-            # Adapter layers sit inside the model: `generate` is called on it, not on PEFT's wrapper.
-            self.engine = Engine(self._model, self.base, self.device, features)
-            if self.adapter:
-                self._model = attach(self._model, self.adapter, pretrained, revision, declared)
-            weights = [self.base.weights, self.adapter.content_hash if self.adapter else ""]
-            known = answerer.opened(pretrained, revision, self.base, self.adapter)
-        except UserError as error:
-            stop(error)
+        pretrained, processor = model_path(pretrained), processor and model_path(processor)
+        check_arguments(pretrained, dtype, prompt_style, batch_size, unknown)
+        trust = truth("trust_remote_code", trust_remote_code)
+        self.accelerator = Accelerator()
+        self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
+        self.device = self._place(device, device_map)
+        self.batch_size = batch_size if batch_size == AUTO else int(batch_size)
+        self.prompt_style, self.whole_answers = prompt_style, truth("whole_answers", whole_answers)
+        declared = require_this(base, peft)
+        self.adapter = read_adapter(peft) if peft else None
+        self.system_prompt = self._choose_system_prompt(system_prompt)
+        revision = None if revision is None else str(revision)
+        self.base = open_base(
+            *(pretrained, processor, revision, trust),
+            dtype=dtype,
+            device_map=device_map or (None if self.device.type == "cpu" else {"": self.device}),
+            attn_implementation=attn_implementation,
+        )
+        self.processor, self._model = self.base.processor, self.base.model
+        if prompt_style == "chat" and not self.processor.chat_template:
+            raise UserError(f"{processor or pretrained} has no chat template; use prompt_style=official.")
+        if device_map:
+            self.device = self._model.get_input_embeddings().weight.device
+        features = self.base.features_for(self.adapter, gib("feature_cache", feature_cache))
+        # Adapter layers sit inside the model: `generate` is called on it, not on PEFT's wrapper.
+        self.engine = Engine(self._model, self.base, self.device, features)
+        if self.adapter:
+            self._model = attach(self._model, self.adapter, pretrained, revision, declared)
+        weights = [self.base.weights, self.adapter.content_hash if self.adapter else ""]
+        known = answerer.opened(pretrained, revision, self.base, self.adapter)
         self.name = " + ".join(Path(str(part)).name for part in (pretrained, peft) if part)
         self.identity = [pretrained, *weights, *manners(self.processor, self._model), str(attn_implementation)]
         failures_end_the_run("mllmu_hf")
@@ -124,8 +121,7 @@ class MllmuHf(lmms):
             place = torch.device(device) if device else self.accelerator.device
             torch.empty(1, device=place)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise UserError(f"--device {device} is not to be had here ({reason}); try cpu.") from error
+            raise UserError(f"--device {device} is not to be had here ({reason_of(error, 120)}); try cpu.") from error
         return place
 
     def _choose_system_prompt(self, given: str | None) -> str:

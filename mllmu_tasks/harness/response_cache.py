@@ -21,7 +21,7 @@ from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf
 from mllmu_tasks.data.source import open_source
-from mllmu_tasks.errors import UserError, ends_the_run, stop
+from mllmu_tasks.errors import UserError, ends_the_run
 from mllmu_tasks.harness.answerer import note_kept
 
 _CONTENT: dict[str, str] = {}
@@ -51,16 +51,11 @@ def install() -> None:
     @functools.wraps(original)
     @ends_the_run
     def create(*args: Any, model: Any = "", model_args: Any = "", **kwargs: Any) -> Any:
-        try:
-            content = {"content": _model_content(model, model_args)}
-            known = (
-                model_args | content if isinstance(model_args, dict) else f"{model_args},content={content['content']}"
-            )
-            cache = original(*args, model=model, model_args=known, **kwargs)
-            cache._task_fingerprints |= _task_contents(cache._task_fingerprints)
-            _seal_answers(cache)
-        except UserError as error:
-            stop(error)
+        content = {"content": _model_content(model, model_args)}
+        known = model_args | content if isinstance(model_args, dict) else f"{model_args},content={content['content']}"
+        cache = original(*args, model=model, model_args=known, **kwargs)
+        cache._task_fingerprints |= _task_contents(cache._task_fingerprints)
+        _seal_answers(cache)
         return cache
 
     setattr(create, _MARK, True)

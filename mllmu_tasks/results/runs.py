@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllmu_tasks.benchmarks.mllmu.spec import OUR_MODELS, RATIOS, Leaf, Split, group_name
-from mllmu_tasks.errors import UserError
-from mllmu_tasks.strict_json import expect, expect_number, is_finite, loads, read_lines, read_object, reason, shortened
+from mllmu_tasks.errors import UserError, reason_of, shown
+from mllmu_tasks.strict_json import expect, expect_number, is_finite, loads, read_lines, read_object
 
 RESULTS_SUFFIX = "_results.json"
 FACTS_METRIC = "mllmu_facts,none"
@@ -187,7 +187,7 @@ def _config(given: dict) -> dict:
     expect(given, "model_args", str, dict, default="")
     expect(given, "resolved_cli_args", dict, default={})
     if given.get("limit") is not None and not is_finite(given["limit"]):
-        raise ValueError(f"'limit' is {shortened(given['limit'])}, where a number is needed")
+        raise ValueError(f"'limit' is {shown(given['limit'])}, where a number is needed")
     return given
 
 
@@ -206,7 +206,7 @@ def _facts(task: str, values: dict) -> dict:
         for key, kind in FACT_TYPES.items():
             expect(facts, key, kind, default=None)
     except ValueError as error:
-        raise ValueError(f"{FACTS_METRIC} of {task}: {reason(error)}") from error
+        raise ValueError(f"{FACTS_METRIC} of {task}: {reason_of(error, 200)}") from error
     return facts
 
 

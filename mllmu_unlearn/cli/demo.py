@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.artifacts.only_writer import only_writer
 from mllmu_unlearn.experiments import own_folder
 from mllmu_unlearn.experiments.display import Bars
-from mllmu_unlearn.experiments.runner import Runner, write_whole
+from mllmu_unlearn.experiments.runner import Runner
 
 COMMAND = "mllmu demo"
 

@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, get_scheduler
 from transformers.trainer_utils import SchedulerType
 
-from mllmu_tasks.errors import LONGEST_VALUE, UserError, one_line
+from mllmu_tasks.errors import LONGEST_VALUE, UserError, escape_line, reason_of
 
 if TYPE_CHECKING:
     from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig
@@ -84,5 +84,5 @@ def _said(named: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = one_line(str(error), 2 * LONGEST_VALUE).rstrip(".") or type(error).__name__
-        raise UserError(f"{one_line(named, 2 * LONGEST_VALUE)} cannot be used: {reason}.") from error
+        reason = reason_of(error).rstrip(".")
+        raise UserError(f"{escape_line(named, 2 * LONGEST_VALUE)} cannot be used: {reason}.") from error

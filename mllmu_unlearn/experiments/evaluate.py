@@ -21,7 +21,7 @@ import yaml
 from accelerate import Accelerator, InitProcessGroupKwargs
 
 from mllmu_tasks.artifacts.adapter_folder import read_adapter
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_tasks.harness import unanswered
 from mllmu_tasks.harness.model_args import model_args
 from mllmu_tasks.models.base_model import shared_bases
@@ -99,9 +99,8 @@ def _evaluate(run: Run) -> None:
     try:
         cli_evaluate_single(arguments)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
         say_moved()
-        raise UserError(f"the run of '{run.name}' failed ({type(error).__name__}: {reason}): {run.command}") from error
+        raise UserError(f"the run of '{run.name}' failed ({typed_reason_of(error)}): {run.command}") from error
     unanswered.say()
 
 

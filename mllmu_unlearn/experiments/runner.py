@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.artifacts.identity import text_hash
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.versions import say_moved
@@ -185,11 +186,3 @@ class Runner:
     def _end_all(self) -> None:
         processes.end([process for process, _ in self.running.values()])
         self.running.clear()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

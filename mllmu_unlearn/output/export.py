@@ -17,7 +17,7 @@ from mllmu_tasks.artifacts.folders import MARK, check_output, check_replacing, w
 from mllmu_tasks.artifacts.identity import MODEL_FILES, local_folder
 from mllmu_tasks.artifacts.only_writer import only_writer
 from mllmu_tasks.artifacts.weight_files import PICKLES, require_finite_model
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 from mllmu_tasks.models.loading import load_processor, open_model, require_model_files
 from mllmu_unlearn.output import card
 
@@ -111,8 +111,9 @@ def _written(out: Path) -> Iterator[Path]:
         with whole_folder(out) as folder:
             yield folder
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
-        raise UserError(f"'{out}' cannot be written ({reason}); see that the disk has room, and try again.") from error
+        raise UserError(
+            f"'{out}' cannot be written ({reason_of(error, 160)}); see that the disk has room, and try again."
+        ) from error
 
 
 def _check_output(out: Path, adapter: AdapterFolder, base: str, record: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_tasks.models.base_model import Base
 from mllmu_tasks.models.engine import same_images
 from mllmu_tasks.models.engine.batching import alike, stack
@@ -14,7 +14,7 @@ from mllmu_tasks.models.engine.counts import Counts
 from mllmu_tasks.models.engine.decoding import Greedy
 from mllmu_tasks.models.engine.generation import AnswersEnd, cut
 from mllmu_tasks.models.engine.prefix import Computed, Prefix
-from mllmu_tasks.models.engine.preparing import Batch, Prepared, Preparer, reason, settings_are_greedy
+from mllmu_tasks.models.engine.preparing import Batch, Prepared, Preparer, settings_are_greedy
 from mllmu_tasks.models.engine.same_images import SameImages
 from mllmu_tasks.models.features import FeatureCache, Vision
 from mllmu_tasks.models.rendering import Prompt
@@ -53,7 +53,7 @@ class Engine:
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise UserError(f"could not answer {self._culprit(batch)}: {reason(error)}") from error
+            raise UserError(f"could not answer {self._culprit(batch)}: {typed_reason_of(error)}") from error
         self.counts.questions += len(texts)
         self.counts.unanswered += sum(not text.strip() for text in texts)
         return texts

@@ -1,14 +1,13 @@
 """A pinned baseline: a folder with copies of lmms-eval output and a list of what was put there."""
 
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mllmu_tasks import __version__
+from mllmu_tasks.artifacts.folders import whole_folder
 from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.runs import Run
@@ -37,10 +36,7 @@ def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = Fa
             raise UserError(f"'{out}' exists already; --replace puts the new baseline in its place.")
         if read_manifest(out) is None:  # never delete what is not ours
             raise UserError(f"'{out}' is no baseline (it has no {MANIFEST}), so --replace leaves it alone.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    work.chmod(0o755)  # mkdtemp's 0700 would follow into a shared folder
-    try:
+    with whole_folder(out) as work:
         files = {}
         for number, run in enumerate(runs, start=1):
             place = work / f"run-{number}"
@@ -52,11 +48,6 @@ def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = Fa
         manifest = Manifest(name or runs[0].name, runs[0].model, runs[0].model_args, saved, __version__, files)
         text = json.dumps({"format": FORMAT, **vars(manifest)}, indent=2, ensure_ascii=False)
         (work / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return manifest
 
 

@@ -1,10 +1,10 @@
 """Grades on disk, one small file each, so that no answer is ever paid for twice."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.artifacts.identity import text_hash
 from mllmu_tasks.benchmarks.mllmu.settings import cache_folder
 from mllmu_tasks.errors import UserError
@@ -63,15 +63,3 @@ class GradeCache:
 
     def _file(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"
-
-
-def write_whole(file: Path, text: str) -> None:
-    """The file has all of the text or stays as it was. Raises UserError if it cannot be written."""
-    work = file.with_name(f".{file.stem[:16]}-{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        work.write_text(text, encoding="utf-8")
-        os.replace(work, file)
-    except OSError as error:
-        work.unlink(missing_ok=True)
-        raise UserError(f"'{file}' cannot be written ({error.strerror}).") from error

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.stats.means import Estimate, clustered_mean
 from mllmu_tasks.results.tables.table import MARK, NOT_A_RESULT
 from mllmu_tasks.results.validity import Flaw, all_flaws, explain
-from mllmu_tasks.scorers.judge.cache import GradeCache, write_whole
+from mllmu_tasks.scorers.judge.cache import GradeCache
 from mllmu_tasks.scorers.judge.client import ChatClient
 from mllmu_tasks.scorers.judge.judging import Outcome, Plan, Status, asked, generation_samples
 from mllmu_tasks.scorers.judge.rubric import MAX_TOKENS, VERSION

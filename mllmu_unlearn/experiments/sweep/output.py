@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.benchmarks.mllmu.spec import Split
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.stats.means import Estimate
@@ -17,7 +18,6 @@ from mllmu_tasks.results.tables.table import ARROWS
 from mllmu_tasks.text_safety import csv_cell, json_text, one_line
 from mllmu_tasks.text_safety import markdown as escaped
 from mllmu_tasks.user_files import read_text
-from mllmu_unlearn.experiments.runner import write_whole
 from mllmu_unlearn.experiments.sweep.rows import Row
 
 SCHEMA = 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllmu_tasks import __version__
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.artifacts.identity import file_hash, text_hash, weights_fingerprint
 from mllmu_tasks.benchmarks.mllmu.spec import group_name
 from mllmu_tasks.data.request import hashes
@@ -17,7 +18,7 @@ from mllmu_tasks.harness.model_args import model_args
 from mllmu_tasks.results.runs import load_runs
 from mllmu_tasks.results.validity import all_flaws
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
-from mllmu_unlearn.experiments.runner import Stage, write_whole
+from mllmu_unlearn.experiments.runner import Stage
 from mllmu_unlearn.experiments.sweep.evaluation import check, leaves_of
 from mllmu_unlearn.experiments.sweep.grid import Cell, Evaluation, Sweep, text_of
 from mllmu_unlearn.methods import source_hash
