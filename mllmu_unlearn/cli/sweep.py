@@ -41,7 +41,7 @@ def sweep(
     began = time.monotonic()
     console = Console()
     chosen = grid.read(_shipped(file))
-    layout = plan.Layout(out or Path("sweeps") / chosen.name)
+    layout = plan.SweepFolder(out or Path("sweeps") / chosen.name)
     own_folder.check(layout.home, COMMAND)
     if markdown:
         output.check_block(markdown, f"sweep {chosen.name}")

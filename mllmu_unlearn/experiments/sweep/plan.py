@@ -28,7 +28,7 @@ FIXED = {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class SweepFolder:
     """Where things are under the sweep's folder."""
 
     home: Path
@@ -44,14 +44,14 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepStages:
     """stages: needs before needers. configs: cell -> its parsed flags."""
 
     stages: tuple[Stage, ...]
     configs: dict[str, UnlearnConfig]
 
 
-def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
+def make(sweep: Sweep, layout: SweepFolder, *, dry_run: bool = False) -> SweepStages:
     """Check every cell, and lay out what runs. Writes nothing. Raises UserError that names the cell.
 
     dry_run: flags that only another machine can take pass.
@@ -91,7 +91,7 @@ def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
             model, peft = (out, "") if full else (base, out)
             needs = (f"unlearn-{cell.name}",)
             stages.append(_evaluate(evaluation, layout, cell.name, model, peft, needs, weights, environment))
-    return Plan(tuple(stages), configs)
+    return SweepStages(tuple(stages), configs)
 
 
 def _content(place: str) -> str:
@@ -102,13 +102,13 @@ def _content(place: str) -> str:
     return text_hash(json.dumps(hashes(path))) if path.is_dir() else ""
 
 
-def write_recipes(sweep: Sweep, layout: Layout) -> None:
+def write_recipes(sweep: Sweep, layout: SweepFolder) -> None:
     """One complete recipe a cell: each is a run anyone can repeat."""
     for cell in sweep.cells:
         write_whole(layout.recipe(cell.name), text_of(cell))
 
 
-def unlearn_arguments(cell: Cell, layout: Layout) -> list[str]:
+def unlearn_arguments(cell: Cell, layout: SweepFolder) -> list[str]:
     return ["unlearn", "--config", str(layout.recipe(cell.name)), "--output_dir", str(layout.result(cell.name))]
 
 
@@ -119,7 +119,7 @@ def command_of(stage: Stage) -> str:
     return " ".join([*(s for s in settings if not s.endswith("=''")), program, shlex.join(stage.command[3:])])
 
 
-def _parsed(cell: Cell, layout: Layout, dry_run: bool) -> UnlearnConfig:
+def _parsed(cell: Cell, layout: SweepFolder, dry_run: bool) -> UnlearnConfig:
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / f"{cell.name}.yaml"
         recipe.write_text(text_of(cell), encoding="utf-8")
@@ -152,7 +152,7 @@ def _with_tasks(evaluation: Evaluation, configs: dict[str, UnlearnConfig]) -> Ev
 
 def _evaluate(
     evaluation: Evaluation,
-    layout: Layout,
+    layout: SweepFolder,
     row: str,
     model: str,
     peft: str,
