@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks import strict_json, strict_yaml
+from mllmu_tasks import strict_json
 from mllmu_tasks.artifacts.identity import ADAPTER_FILES, files_hash, local_folder, weights_fingerprint
 from mllmu_tasks.artifacts.made_from import check_base
 from mllmu_tasks.artifacts.old_names import as_named_now
+from mllmu_tasks.artifacts.record import RECORD, read_record
 from mllmu_tasks.artifacts.weight_files import PICKLES, is_finite, require_safetensors, tensors
 from mllmu_tasks.errors import UserError, quoted, reason_of
 from mllmu_tasks.user_files import read_text
 
-__all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "read_record", "weights_fingerprint"]
+__all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "weights_fingerprint"]
 
 KINDS = ("lora", "ia3", "shira", "full", "prompt")
-RECORD = "unlearning.yaml"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _LORA_A = re.compile(r"\.(lora_(?:embedding_)?)A(\.weight)?$")
@@ -136,17 +136,6 @@ def _not_finite(folder: Path, what: str) -> UserError:
         f"adapter '{folder}' holds NaN or infinity ({what}), and every answer with it would be empty or noise; train "
         "it again with a lower --learning_rate."
     )
-
-
-def read_record(folder: Path) -> dict:
-    """The content of unlearning.yaml, {} if there is none. Raises UserError if it is not ours."""
-    file = folder / RECORD
-    if not file.is_file():
-        return {}
-    record = strict_yaml.read(file, f"'{file}'")
-    if not isinstance(record, dict) or not isinstance(record.get("base_model") or {}, dict):
-        raise UserError(f"'{file}' is not what `mllmu unlearn` writes: it holds no mapping, or base_model is none.")
-    return record
 
 
 def _peft_config(folder: Path) -> dict:

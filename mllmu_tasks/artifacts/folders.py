@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks import strict_yaml
 from mllmu_tasks.artifacts.only_writer import only_writer
+from mllmu_tasks.artifacts.record import RECORD, identifies, read_record
 from mllmu_tasks.errors import UserError
-
-MARK = "unlearning.yaml"
 
 
 def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None:
@@ -36,7 +34,7 @@ def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None
                     "destroy the other; choose another folder for the output."
                 )
     _check_writable(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file()):
         raise UserError(f"'{folder}' exists and was not written by mllmu; choose another folder for the output.")
 
 
@@ -46,23 +44,17 @@ def check_replacing(folder: Path, record: Mapping[str, Any], remedy: str) -> boo
     Raises UserError, with the remedy, if the folder holds the work of another run. Runs are the same if their
     method, kind and people are (`identifies`); other hyper-parameters are the usual reason to run again.
     """
-    if not (folder / MARK).is_file():
+    if not (folder / RECORD).is_file():
         return False
     try:
-        before = strict_yaml.read(folder / MARK, MARK)
+        before = read_record(folder)
         same = identifies(before) == identifies(record)
     except (UserError, AttributeError, TypeError, KeyError):
         before, same = {}, False
     if not same:
-        what = f"{before['method']}, {_people(before)}" if before else f"an {MARK} that is not ours"
+        what = f"{before['method']}, {_people(before)}" if before else f"an {RECORD} that is not ours"
         raise UserError(f"'{folder}' holds another run's result ({what}); choose another folder, or {remedy}.")
     return True
-
-
-def identifies(record: Mapping[str, Any]) -> tuple:
-    """What of unlearning.yaml tells whose result it is: kind, method, people."""
-    forget = sorted(record["forget"]["ids"])
-    return record["kind"], record["method"], forget, record["retain"]["people"], record.get("trained")
 
 
 def _people(record: Mapping[str, Any]) -> str:

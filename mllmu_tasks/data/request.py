@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from mllmu_tasks import __version__, strict_yaml
-from mllmu_tasks.artifacts.adapter_folder import read_record
 from mllmu_tasks.artifacts.folders import whole_folder
 from mllmu_tasks.artifacts.identity import ADAPTER_FILES, file_hash, local_folder
+from mllmu_tasks.artifacts.record import named_people, read_record
 from mllmu_tasks.benchmarks.mllmu.spec import (
     DEFAULT_RATIO,
     FULL_CONFIG,
@@ -105,13 +105,6 @@ def of_adapter(name: str) -> dict[str, Any]:
     if not ids:
         raise UserError(f"'{name}' names nobody who was forgotten; give --forget_ids instead.")
     return record
-
-
-def named_people(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Whom --forget_ids named, of the content of unlearning.yaml; () if a ratio did, or nobody is set apart."""
-    if record["forget"].get("ratio") is not None:
-        return ()
-    return tuple(record["forget"].get("ids") or (record.get("trained") or {}).get("forget_set") or ())
 
 
 def source_of(record: Mapping[str, Any], adapter: str, data: str | None = None) -> Source:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mllmu_tasks.artifacts.adapter_folder import AdapterFolder, read_record
+from mllmu_tasks.artifacts.adapter_folder import AdapterFolder
 from mllmu_tasks.artifacts.identity import RECORD_FILES, local_folder, short_hash
+from mllmu_tasks.artifacts.record import forgotten, read_record
 
 if TYPE_CHECKING:
     from mllmu_tasks.models.base_model import Base
@@ -94,14 +95,4 @@ def origin(adapter: AdapterFolder | None, record: Mapping[str, Any]) -> dict[str
     record = adapter.record if adapter else record
     base = record.get("base_model")
     made_from = str(base.get("fingerprint") or "") if isinstance(base, Mapping) else ""
-    return {"made_from": made_from, "forgot": _forgot(record)}
-
-
-def _forgot(record: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """A retain-only model names the people that it was never shown; they count as forgotten."""
-    trained, forget = record.get("trained"), record.get("forget")
-    if isinstance(trained, Mapping) and trained.get("whom") == "retain":
-        ids = trained.get("forget_set")
-    else:
-        ids = forget.get("ids") if isinstance(forget, Mapping) else None
-    return tuple(map(str, ids)) if isinstance(ids, list) else None
+    return {"made_from": made_from, "forgot": forgotten(record)}

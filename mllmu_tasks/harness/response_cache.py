@@ -15,8 +15,9 @@ from typing import Any
 from loguru import logger
 
 from mllmu_tasks import __version__
-from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter
+from mllmu_tasks.artifacts.adapter_folder import CONFIG, read_adapter
 from mllmu_tasks.artifacts.identity import digest, weights_fingerprint
+from mllmu_tasks.artifacts.record import RECORD
 from mllmu_tasks.benchmarks.mllmu.questions import leaf_questions
 from mllmu_tasks.benchmarks.mllmu.settings import Settings
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter
+from mllmu_tasks.artifacts.adapter_folder import CONFIG, read_adapter
 from mllmu_tasks.artifacts.identity import local_folder, refuse_missing
+from mllmu_tasks.artifacts.record import RECORD
 from mllmu_tasks.artifacts.weight_files import require_finite_model, require_whole_model
 from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_tasks.models.chat_template import refuse_endless

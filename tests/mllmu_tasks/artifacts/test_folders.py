@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from mllmu_tasks.artifacts import folders
-from mllmu_tasks.artifacts.folders import MARK, check_output, check_replacing, whole_folder, write_whole
+from mllmu_tasks.artifacts.folders import check_output, check_replacing, whole_folder, write_whole
+from mllmu_tasks.artifacts.record import RECORD as MARK
 from mllmu_tasks.errors import UserError
 
 
