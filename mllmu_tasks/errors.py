@@ -28,11 +28,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(escape_line(message, LONGEST_MESSAGE))
 
 
-def one_line(text: str, limit: int = LONGEST_MESSAGE) -> str:
-    """Fit for a terminal: white space becomes a blank, other unprintable characters are escaped (`\\x1b`)."""
+def escape_line(text: str, limit: int = LONGEST_VALUE) -> str:
+    """Fit for a terminal: white space becomes a blank, other unprintable characters are escaped (`\\x1b`), and what is
+    longer than `limit` loses its middle.
+    """
     text = _shortened(text, limit)
     if text.isprintable():
         return text
@@ -61,12 +63,12 @@ def quoted(value: Any) -> str:
     """A user's value within quotes, as it may stand in a message: wherever it may be long, so that the sentence
     around it keeps its words.
     """
-    return f"'{one_line(os.fspath(value), LONGEST_VALUE)}'" if _is_text(value) else f"'{shown(value)}'"
+    return f"'{escape_line(os.fspath(value))}'" if _is_text(value) else f"'{shown(value)}'"
 
 
 def shown(value: Any) -> str:
     """Likewise, but only a text stands in quotes: where its type is what is wrong."""
-    return quoted(value) if _is_text(value) else one_line(_Short().repr(value), LONGEST_VALUE)
+    return quoted(value) if _is_text(value) else escape_line(_Short().repr(value))
 
 
 def _is_text(value: Any) -> bool:
@@ -80,14 +82,31 @@ def stop(error: UserError | str) -> NoReturn:
     ends with exit code 0; SystemExit passes through at once, out of its scoring threads too.
     """
     if threading.current_thread() is threading.main_thread() or _SAID.acquire(blocking=False):
-        print(f"mllmu: error: {one_line(str(error))}", file=sys.stderr, flush=True)
+        print_error(error)
     raise SystemExit(2)
+
+
+def print_error(error: UserError | str) -> None:
+    """The one line that ends a command or a run which failed."""
+    print(f"mllmu: error: {escape_line(str(error), LONGEST_MESSAGE)}", file=sys.stderr, flush=True)
+
+
+def reason_of(error: BaseException, most: int = 300) -> str:
+    """What an exception says, on one line of bounded length; its type where it says nothing."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split())[:most] or type(error).__name__
+
+
+def typed_reason_of(error: BaseException) -> str:
+    """Likewise behind its type: of what libraries raise, whose words alone often say little ("'0'")."""
+    said = reason_of(error)
+    name = type(error).__name__
+    return name if said == name else f"{name}: {said}"
 
 
 def unforeseen(error: BaseException) -> str:
     """One line about an exception that is no UserError, and where its trace is."""
-    text = " ".join(str(error).split())[:300].rstrip(".")
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    said = typed_reason_of(error).rstrip(".")
     file = keep_trace(error)
     kept = f"the trace is in '{file}', please report it with your command" if file else "see the trace above"
     if isinstance(error, ImportError):

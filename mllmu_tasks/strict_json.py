@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of, shown
 
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -32,7 +32,7 @@ def read_object(file: Path, what: str) -> dict[str, Any]:
     try:
         value = loads(file.read_bytes())
     except (ValueError, OSError) as error:
-        raise UserError(f"'{file}' is no {what} ({reason(error)}).") from error
+        raise UserError(f"'{file}' is no {what} ({reason_of(error, 200)}).") from error
     if not isinstance(value, dict):
         raise UserError(f"'{file}' is no {what} (it holds no JSON object).")
     return value
@@ -45,14 +45,14 @@ def read_lines(file: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, line in enumerate(stream, start=1):
                 yield number, _object(line, f"'{file}' line {number} is no {what}")
     except OSError as error:
-        raise UserError(f"'{file}' cannot be read ({reason(error)}).") from error
+        raise UserError(f"'{file}' cannot be read ({reason_of(error, 200)}).") from error
 
 
 def _object(line: bytes, sentence: str) -> dict[str, Any]:
     try:
         value = loads(line)
     except ValueError as error:
-        raise UserError(f"{sentence} ({reason(error)}).") from error
+        raise UserError(f"{sentence} ({reason_of(error, 200)}).") from error
     if not isinstance(value, dict):
         raise UserError(f"{sentence} (it holds no JSON object).")
     return value
@@ -69,7 +69,7 @@ def expect(values: dict[str, Any], key: str, *kinds: type, default: Any = ...) -
     if isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds):
         return value
     wanted = " or ".join(_NAMES[kind] for kind in kinds)
-    raise ValueError(f"'{key}' is {shortened(value) if key in values else 'missing'}, where {wanted} is needed")
+    raise ValueError(f"'{key}' is {shown(value) if key in values else 'missing'}, where {wanted} is needed")
 
 
 def expect_number(values: dict[str, Any], key: str) -> float:
@@ -86,18 +86,6 @@ def is_finite(value: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
         return False
-
-
-def shortened(value: Any, most: int = 60) -> str:
-    """A value as JSON in at most so many characters."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def reason(error: Exception) -> str:
-    """What an error says, on one line of bounded length."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(said.split())[:200] or type(error).__name__
 
 
 def _without_halves(value: Any) -> Any:

@@ -4,7 +4,6 @@ An adapter that does not load must never pass for a result: every tensor of its 
 model with the same values, and the model underneath has to be the one it was made from.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -12,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks import strict_json, strict_yaml
-from mllmu_tasks.artifacts.identity import ADAPTER_FILES, local_folder, weights_fingerprint
+from mllmu_tasks import strict_json
+from mllmu_tasks.artifacts.identity import ADAPTER_FILES, files_hash, local_folder, weights_fingerprint
 from mllmu_tasks.artifacts.made_from import check_base
 from mllmu_tasks.artifacts.old_names import as_named_now
+from mllmu_tasks.artifacts.record import RECORD, read_record
 from mllmu_tasks.artifacts.weight_files import PICKLES, is_finite, require_safetensors, tensors
-from mllmu_tasks.errors import UserError, quoted
+from mllmu_tasks.errors import UserError, quoted, reason_of
 from mllmu_tasks.user_files import read_text
 
-__all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "read_record", "weights_fingerprint"]
+__all__ = ["KINDS", "AdapterFolder", "attach", "check_base", "read_adapter", "weights_fingerprint"]
 
 KINDS = ("lora", "ia3", "shira", "full", "prompt")
-RECORD = "unlearning.yaml"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _LORA_A = re.compile(r"\.(lora_(?:embedding_)?)A(\.weight)?$")
@@ -83,7 +82,7 @@ def read_adapter(path: str | Path) -> AdapterFolder:
     noted = record.get("base_model") or {}
     base = noted.get("name_or_path") or config.get("base_model_name_or_path")
     revision = noted.get("revision") or config.get("revision")
-    return AdapterFolder(folder, kind, str(base or ""), _hash(files), record, revision and str(revision))
+    return AdapterFolder(folder, kind, str(base or ""), files_hash(files), record, revision and str(revision))
 
 
 def _require_files(folder: Path, path: str | Path) -> None:
@@ -139,31 +138,12 @@ def _not_finite(folder: Path, what: str) -> UserError:
     )
 
 
-def _hash(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as content:
-            digest.update(file.name.encode() + hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()
-
-
-def read_record(folder: Path) -> dict:
-    """The content of unlearning.yaml, {} if there is none. Raises UserError if it is not ours."""
-    file = folder / RECORD
-    if not file.is_file():
-        return {}
-    record = strict_yaml.read(file, f"'{file}'")
-    if not isinstance(record, dict) or not isinstance(record.get("base_model") or {}, dict):
-        raise UserError(f"'{file}' is not what `mllmu unlearn` writes: it holds no mapping, or base_model is none.")
-    return record
-
-
 def _peft_config(folder: Path) -> dict:
     file = folder / CONFIG
     try:
         config = strict_json.loads(read_text(file, f"'{file}'"))
     except ValueError as error:
-        raise UserError(f"'{file}' is no JSON ({str(error)[:120]}).") from error
+        raise UserError(f"'{file}' is no JSON ({reason_of(error, 120)}).") from error
     if not isinstance(config, dict):
         raise UserError(f"'{file}' holds no mapping.")
     return config
@@ -200,7 +180,6 @@ def attach(
         if set(stored) != set(found):
             set_peft_model_state_dict(wrapped, dict(stored))
     except Exception as error:  # PEFT raises what it likes for a configuration that is none
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"adapter '{adapter.path}' does not fit '{pretrained}': {reason}") from error
+        raise UserError(f"adapter '{adapter.path}' does not fit '{pretrained}': {reason_of(error)}") from error
     require_arrival(wrapped, stored, adapter.path, pretrained)
     return wrapped.eval()

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 
 NAME = "default"
 """What PEFT calls the only adapter of a model; parts of it bear this name in the model's own state."""
@@ -46,8 +46,7 @@ def _require_as_converted(wrapped: Any, stored: Mapping[str, Tensor], adapter: P
     try:
         result = set_peft_model_state_dict(wrapped, dict(stored))
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"adapter '{adapter}' does not fit '{pretrained}': {reason}") from error
+        raise UserError(f"adapter '{adapter}' does not fit '{pretrained}': {reason_of(error)}") from error
     finally:
         watch.remove()
     homeless = sorted(result.unexpected_keys)

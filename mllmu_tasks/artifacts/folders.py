@@ -1,22 +1,16 @@
-"""Output folders that are whole or absent: written beside their place, then renamed into it."""
+"""Output folders and files that are whole or absent: written beside their place, then renamed into it."""
 
-import ctypes
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks import strict_yaml
 from mllmu_tasks.artifacts.only_writer import only_writer
+from mllmu_tasks.artifacts.record import RECORD, identifies, read_record
 from mllmu_tasks.errors import UserError
-
-MARK = "unlearning.yaml"
-_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
-_HERE = -100  # AT_FDCWD
 
 
 def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None:
@@ -27,8 +21,7 @@ def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None
     Brings back the old folder if a run was killed between the two renames of `_swap`.
     """
     try:
-        if not folder.exists() and _old(folder).exists():
-            os.rename(_old(folder), folder)
+        _bring_back(folder)
     except OSError as error:  # a name that is too long, a place that may not be looked at
         raise UserError(f"'{folder}' cannot be written ({error.strerror}); choose another folder.") from error
     places = [folder.resolve(), checkpoints_of(folder).resolve()]
@@ -41,7 +34,7 @@ def check_output(folder: Path, sources: Mapping[str, str | Path | None]) -> None
                     "destroy the other; choose another folder for the output."
                 )
     _check_writable(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file()):
         raise UserError(f"'{folder}' exists and was not written by mllmu; choose another folder for the output.")
 
 
@@ -51,23 +44,17 @@ def check_replacing(folder: Path, record: Mapping[str, Any], remedy: str) -> boo
     Raises UserError, with the remedy, if the folder holds the work of another run. Runs are the same if their
     method, kind and people are (`identifies`); other hyper-parameters are the usual reason to run again.
     """
-    if not (folder / MARK).is_file():
+    if not (folder / RECORD).is_file():
         return False
     try:
-        before = strict_yaml.read(folder / MARK, MARK)
+        before = read_record(folder)
         same = identifies(before) == identifies(record)
     except (UserError, AttributeError, TypeError, KeyError):
         before, same = {}, False
     if not same:
-        what = f"{before['method']}, {_people(before)}" if before else f"an {MARK} that is not ours"
+        what = f"{before['method']}, {_people(before)}" if before else f"an {RECORD} that is not ours"
         raise UserError(f"'{folder}' holds another run's result ({what}); choose another folder, or {remedy}.")
     return True
-
-
-def identifies(record: Mapping[str, Any]) -> tuple:
-    """What of unlearning.yaml tells whose result it is: kind, method, people."""
-    forget = sorted(record["forget"]["ids"])
-    return record["kind"], record["method"], forget, record["retain"]["people"], record.get("trained")
 
 
 def _people(record: Mapping[str, Any]) -> str:
@@ -111,6 +98,7 @@ def whole_folder(folder: Path, write: bool = True) -> Iterator[Path]:
         yield stage
         return
     with only_writer(folder):
+        _bring_back(folder)
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir()
         try:
@@ -119,6 +107,18 @@ def whole_folder(folder: Path, write: bool = True) -> Iterator[Path]:
             _swap(stage, folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text so that a reader sees the old one or the new one, never a part. Raises UserError if it cannot."""
+    work = file.with_name(f".{file.stem[:16]}-{os.getpid()}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        work.write_text(text, encoding="utf-8")
+        os.replace(work, file)
+    except OSError as error:
+        work.unlink(missing_ok=True)
+        raise UserError(f"'{file}' cannot be written ({error.strerror}).") from error
 
 
 def remove(folder: Path) -> None:
@@ -138,10 +138,10 @@ def settle(folder: Path) -> None:
 
 
 def _swap(new: Path, place: Path) -> None:
-    """Put `new` at `place`; what was there ends up at `new`."""
+    """Put `new` at `place`; between the two renames what was there is at `_old`, whence `_bring_back` takes it."""
     if not place.exists():
         os.rename(new, place)
-    elif not _exchange(new, place):
+    else:
         old = _old(place)
         shutil.rmtree(old, ignore_errors=True)
         os.rename(place, old)
@@ -149,16 +149,11 @@ def _swap(new: Path, place: Path) -> None:
         shutil.rmtree(old)
 
 
+def _bring_back(place: Path) -> None:
+    """Undo half of a `_swap` in which a process was killed."""
+    if not place.exists() and _old(place).exists():
+        os.rename(_old(place), place)
+
+
 def _old(place: Path) -> Path:
     return place.with_name(f".{place.name}.old")
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two paths in one step, where the system can (Linux); False if it cannot."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        swap = ctypes.CDLL(None).renameat2
-    except AttributeError:  # a C library without it
-        return False
-    return swap(_HERE, bytes(one), _HERE, bytes(other), _EXCHANGE) == 0

@@ -1,19 +1,37 @@
-"""Which weights are these: a cheap identity of a model folder, without reading its gigabytes."""
+"""Hashes of whatever decides a result: texts, files, images, and weights without reading their gigabytes.
+
+All hashing of both packages is here. The values stand in records and results and are compared across versions.
+"""
 
 import functools
 import hashlib
+import re
 import struct
+import time
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from mllmu_tasks import strict_json
 from mllmu_tasks.artifacts.weight_files import files_of_model
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SETTLED_NS = 2 * 10**9
+"""A file that changed within these nanoseconds may change again without another time in its entry."""
+REMEMBERED = 64  # images
+_BLOB = re.compile(r"[0-9a-f]{64}")
 SAMPLES = 16
 LONGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 SAMPLE_BYTES = 64
+
+
+def text_hash(text: str | bytes) -> str:
+    """sha256 hex of a text in UTF-8, or of bytes."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
 def short_hash(text: str) -> str:
@@ -28,6 +46,49 @@ def digest(parts: Iterable[str | bytes]) -> str:
         data = part.encode() if isinstance(part, str) else part
         sha.update(len(data).to_bytes(8, "little") + data)
     return sha.hexdigest()
+
+
+def file_hash(file: Path) -> str:
+    """sha256 hex of a file, read once while its size and times stay; the hub's cache names its blobs by it."""
+    blob = file.resolve().name
+    if file.is_symlink() and _BLOB.fullmatch(blob):
+        return blob
+    stat = file.stat()
+    if time.time_ns() - stat.st_ctime_ns < SETTLED_NS:
+        return _read_hash(file)
+    return _remembered_hash(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+def _read_hash(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def _remembered_hash(file: Path, size: int, modified: int, changed: int) -> str:
+    return _read_hash(file)
+
+
+def files_hash(files: Sequence[Path]) -> str:
+    """sha256 hex of files with their names, in this order: what identifies an adapter."""
+    return text_hash(b"".join(file.name.encode() + bytes.fromhex(file_hash(file)) for file in files))
+
+
+class ImageHashes:
+    """sha256 of an image's pixels, remembered for the recent images: shots come again with every question."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[Image, str]] = OrderedDict()
+
+    def __call__(self, image: "Image") -> str:
+        known = self._known.get(id(image))
+        if known is None or known[0] is not image:
+            known = (image, digest([image.mode, str(image.size), image.tobytes()]))
+            self._known[id(image)] = known
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(id(image))
+        return known[1]
 
 
 def weights_fingerprint(name_or_path: str, revision: str | None = None) -> str:
@@ -58,7 +119,7 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
                 parts.update(_tensors(content))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"'{file}' is no complete safetensors file ({error}); fetch it again.") from error
-    return hashlib.sha256(b"".join(parts[name] for name in sorted(parts))).hexdigest()[:32]
+    return text_hash(b"".join(parts[name] for name in sorted(parts)))[:32]
 
 
 def _tensors(content: BinaryIO) -> dict[str, bytes]:
@@ -105,8 +166,9 @@ def local_folder(name_or_path: str, files: Sequence[str] = MODEL_FILES, revision
             name_or_path, revision=revision, allow_patterns=list(files), ignore_patterns=["consolidated*"]
         )
     except unreachable as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"'{name_or_path}' is no folder here and cannot be had from the hub ({reason}).") from error
+        raise UserError(
+            f"'{name_or_path}' is no folder here and cannot be had from the hub ({reason_of(error, 160)})."
+        ) from error
     return Path(found)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from mllmu_tasks import strict_json
-from mllmu_tasks.errors import UserError, quoted
+from mllmu_tasks.errors import UserError, quoted, reason_of
 from mllmu_tasks.user_files import read_text
 
 INDEX = "model.safetensors.index.json"
@@ -40,7 +40,7 @@ def require_safetensors(file: Path) -> None:
         with safe_open(file, framework="numpy") as content:
             content.keys()
     except OSError as error:
-        raise UserError(f"'{file}' cannot be read ({error.strerror or error}).") from error
+        raise UserError(f"'{file}' cannot be read ({reason_of(error)}).") from error
     except SafetensorError as error:
         raise UserError(f"'{file}' {_wrong_with(file, error)}.") from error
 
@@ -52,7 +52,7 @@ def _wrong_with(file: Path, error: SafetensorError) -> str:
     for mark, said in _BEGINNINGS.items():
         if beginning.startswith(mark) and not header:
             return said
-    reason = " ".join(str(error).split())[:120]
+    reason = reason_of(error, 120)
     if "IncompleteBuffer" in reason or "not fully covered" in reason:
         return f"is not complete ({file.stat().st_size:,} bytes are there); fetch it again, or write it anew"
     return f"is no safetensors file ({reason}); fetch it again, or write it anew"

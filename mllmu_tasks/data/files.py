@@ -1,17 +1,14 @@
-"""The parquet files of a config: in a folder, or of the hub; and what they hash to."""
+"""The parquet files of a config: in a folder, or of the hub."""
 
-import functools
-import hashlib
 import re
 from collections import defaultdict
 from pathlib import Path
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 
 REQUEST_MARK = "request.yaml"
 """In a folder of named people, whose configs hold a file only for those files of the source that know one of them."""
 PART = re.compile(r"(.*?)-?(\d+)-of-(\d+)\.parquet")
-BLOB_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def files_in(folder: Path, config: str) -> list[Path]:
@@ -53,21 +50,8 @@ def hub_files(repository: str, remedy: str, config: str) -> list[Path]:
     try:
         folder = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"{config}/*.parquet"])
     except (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason}); {remedy}."
+            f"data set '{repository}' cannot be had from the hub and is not in the cache ({reason_of(error)}); "
+            f"{remedy}."
         ) from error
     return files_in(Path(folder), config)
-
-
-@functools.lru_cache(maxsize=256)
-def content_hash(file: Path) -> str:
-    """sha256 of a file; the hub's cache names its blobs by it."""
-    blob = file.resolve().name
-    if file.is_symlink() and BLOB_HASH.fullmatch(blob):
-        return blob
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while chunk := content.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

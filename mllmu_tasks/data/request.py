@@ -5,7 +5,6 @@ The tasks know people by ratio; under this folder `mllmu_forget` and `mllmu_test
 """
 
 import difflib
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +17,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from mllmu_tasks import __version__, strict_yaml
-from mllmu_tasks.artifacts.adapter_folder import read_record
-from mllmu_tasks.artifacts.identity import ADAPTER_FILES, local_folder
+from mllmu_tasks.artifacts.folders import whole_folder
+from mllmu_tasks.artifacts.identity import ADAPTER_FILES, file_hash, local_folder
+from mllmu_tasks.artifacts.record import named_people, read_record
 from mllmu_tasks.benchmarks.mllmu.spec import (
     DEFAULT_RATIO,
     FULL_CONFIG,
@@ -32,7 +32,7 @@ from mllmu_tasks.benchmarks.mllmu.spec import (
 )
 from mllmu_tasks.data.files import REQUEST_MARK as MARK
 from mllmu_tasks.data.source import Source, open_source
-from mllmu_tasks.errors import LONGEST_VALUE, UserError, one_line
+from mllmu_tasks.errors import UserError, escape_line, reason_of
 from mllmu_tasks.user_files import read_text
 
 FORGET, RETAIN = forget_config(DEFAULT_RATIO), retain_config(DEFAULT_RATIO)
@@ -69,7 +69,7 @@ def divided(source: Source, ids: Iterable[str]) -> tuple[tuple[str, ...], tuple[
     everyone, named = [person.id for person in source.people(FULL_CONFIG)], set(ids)
     unknown = sorted(named - set(everyone))
     if unknown:
-        few = ", ".join(one_line(i, LONGEST_VALUE) for i in unknown[:5])
+        few = ", ".join(escape_line(i) for i in unknown[:5])
         raise UserError(
             f"no such people in {FULL_CONFIG} of {source.name}: {few}"
             f"{' and more' if len(unknown) > 5 else ''};{_near(unknown[0], everyone)}"
@@ -105,13 +105,6 @@ def of_adapter(name: str) -> dict[str, Any]:
     if not ids:
         raise UserError(f"'{name}' names nobody who was forgotten; give --forget_ids instead.")
     return record
-
-
-def named_people(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Whom --forget_ids named, of the content of unlearning.yaml; () if a ratio did, or nobody is set apart."""
-    if record["forget"].get("ratio") is not None:
-        return ()
-    return tuple(record["forget"].get("ids") or (record.get("trained") or {}).get("forget_set") or ())
 
 
 def source_of(record: Mapping[str, Any], adapter: str, data: str | None = None) -> Source:
@@ -163,10 +156,9 @@ def write(source: Source, ids: Iterable[str], out: Path) -> Request:
 
 
 def _write(source: Source, copied: Iterable[str], record: Mapping[str, Any], out: Path) -> None:
-    stage = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     named = set(record["forget"])
     people = source.people(FULL_CONFIG)
-    try:
+    with whole_folder(out) as stage:
         for config in copied:
             (stage / config).mkdir(parents=True)
             for file in source.files(config):
@@ -175,9 +167,6 @@ def _write(source: Source, copied: Iterable[str], record: Mapping[str, Any], out
         _write_rows(source, {p.row for p in people if p.id not in named}, stage / RETAIN)
         content = {**record, "source": source.name, "mllmu": __version__, "files": hashes(stage)}
         (stage / MARK).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        os.rename(stage, out)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _write_rows(source: Source, rows: set[int], folder: Path) -> None:
@@ -197,8 +186,7 @@ def _write_rows(source: Source, rows: set[int], folder: Path) -> None:
             if writer:
                 writer.close()
     except pa.ArrowException as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"config {FULL_CONFIG} of data '{source.name}' is unreadable ({reason}).") from error
+        raise UserError(f"config {FULL_CONFIG} of data '{source.name}' is unreadable ({reason_of(error)}).") from error
 
 
 def _equal(folder: Path, record: Mapping[str, Any]) -> bool:
@@ -212,8 +200,5 @@ def _equal(folder: Path, record: Mapping[str, Any]) -> bool:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Path within a data folder -> sha256, of everything that the tasks could read."""
-    found = {}
-    for file in sorted(f for f in folder.glob("*/*.parquet") if not f.name.startswith(".")):
-        with file.open("rb") as content:
-            found[file.relative_to(folder).as_posix()] = hashlib.file_digest(content, "sha256").hexdigest()
-    return found
+    files = sorted(file for file in folder.glob("*/*.parquet") if not file.name.startswith("."))
+    return {file.relative_to(folder).as_posix(): file_hash(file) for file in files}

@@ -1,7 +1,6 @@
 """Hub id, folder, or the name of embedded data -> typed, validated `Person` records and their images."""
 
 import functools
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from mllmu_tasks.artifacts.identity import file_hash, text_hash
 from mllmu_tasks.benchmarks.registry import default_benchmark
-from mllmu_tasks.data.files import content_hash
 from mllmu_tasks.data.images import ImageStore
 from mllmu_tasks.data.layout import HUB_ID, Layout
 from mllmu_tasks.data.people import Defect, Person, TrainingRow, sharing
@@ -112,11 +111,8 @@ class Source:
 
     def hash(self, configs: Iterable[str]) -> str:
         """sha256 over the content of configs: equal for a hub snapshot and a local copy of it."""
-        digest = hashlib.sha256()
-        for config in sorted(set(configs)):
-            for file in self.files(config):
-                digest.update(f"{config}/{file.name} {content_hash(file)}\n".encode())
-        return digest.hexdigest()
+        files = ((config, file) for config in sorted(set(configs)) for file in self.files(config))
+        return text_hash("".join(f"{config}/{file.name} {file_hash(file)}\n" for config, file in files))
 
     def whole(self, config: str) -> str:
         """Names all data together, so that leaves that read different configs can be compared.
@@ -174,7 +170,7 @@ class Source:
         )
 
     def _face_of(self, config: str, position: int, where: str) -> str:
-        image = hashlib.sha256(self._store(config).encoded(position, 0)).digest()
+        image = text_hash(self._store(config).encoded(position, 0))
         same = self._faces.get(image, [])
         if len(same) != 1:
             everyone = self.layout.training.everyone
@@ -183,12 +179,12 @@ class Source:
         return same[0]
 
     @functools.cached_property
-    def _faces(self) -> dict[bytes, list[str]]:
+    def _faces(self) -> dict[str, list[str]]:
         everyone = self.people(self.layout.training.everyone)
         self.want_images(everyone)
-        faces: dict[bytes, list[str]] = {}
+        faces: dict[str, list[str]] = {}
         for person in everyone:
-            faces.setdefault(hashlib.sha256(self.image_bytes(person)).digest(), []).append(person.id)
+            faces.setdefault(text_hash(self.image_bytes(person)), []).append(person.id)
         return faces
 
     def _store(self, config: str) -> ImageStore:

@@ -9,18 +9,15 @@ import json
 import os
 import time
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from mllmu_tasks.artifacts.identity import digest
 from mllmu_tasks.errors import UserError
 
-REMEMBERED = 64
 FINISHED = "finished"
 DAYS_KEPT = 30
 BYTES_KEPT = 2**30
@@ -137,23 +134,6 @@ def code() -> str:
     files = [file for room in ROOMS for file in sorted((package / room).rglob("*.py"))]
     libraries = (f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
     return digest([*(file.read_bytes() for file in files), *libraries])
-
-
-class ImageHashes:
-    """sha256 of an image's pixels, remembered for the recent images: shots come again with every question."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[Image.Image, str]] = OrderedDict()
-
-    def __call__(self, image: Image.Image) -> str:
-        known = self._known.get(id(image))
-        if known is None or known[0] is not image:
-            known = (image, digest([image.mode, str(image.size), image.tobytes()]))
-            self._known[id(image)] = known
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        self._known.move_to_end(id(image))
-        return known[1]
 
 
 def request_keys(contents: Iterable[tuple[str, Sequence[str], Mapping[str, Any]]]) -> list[str]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mllmu_tasks.artifacts.adapter_folder import AdapterFolder, read_record
-from mllmu_tasks.artifacts.identity import RECORD_FILES, local_folder
-from mllmu_tasks.harness.answer_store import digest
+from mllmu_tasks.artifacts.adapter_folder import AdapterFolder
+from mllmu_tasks.artifacts.identity import RECORD_FILES, local_folder, short_hash
+from mllmu_tasks.artifacts.record import forgotten, read_record
 
 if TYPE_CHECKING:
     from mllmu_tasks.models.base_model import Base
@@ -60,11 +60,6 @@ def noted() -> dict[str, Any]:
     return dict(_NOW)
 
 
-def text_hash(text: str) -> str:
-    """16 hex digits; "" for no text."""
-    return digest([text])[:16] if text else ""
-
-
 def architecture_of(model: Any) -> str:
     """`LlavaForConditionalGeneration, 4 layers of 64`: what two models share that differ in their weights alone."""
     sizes = model.config.get_text_config().to_dict()
@@ -80,7 +75,7 @@ def opened(pretrained: str, revision: str | None, base: "Base", adapter: Adapter
         weights=base.weights,
         architecture=architecture_of(base.model),
         adapter=adapter.content_hash if adapter else "",
-        processor=text_hash(base.processor.to_json_string()),
+        processor=short_hash(base.processor.to_json_string()),
         **origin(adapter, record),
     )
 
@@ -89,8 +84,8 @@ def asked_how(style: str, template: str | None, system: str, by_hand: bool) -> d
     """forms, system and system_of. by_hand: the system text was given on the command line."""
     origin_of_text = "command line" if by_hand else "adapter"
     return {
-        "forms": text_hash(repr([style, str(template)])),
-        "system": text_hash(system),
+        "forms": short_hash(repr([style, str(template)])),
+        "system": short_hash(system),
         "system_of": origin_of_text if system else "",
     }
 
@@ -100,14 +95,4 @@ def origin(adapter: AdapterFolder | None, record: Mapping[str, Any]) -> dict[str
     record = adapter.record if adapter else record
     base = record.get("base_model")
     made_from = str(base.get("fingerprint") or "") if isinstance(base, Mapping) else ""
-    return {"made_from": made_from, "forgot": _forgot(record)}
-
-
-def _forgot(record: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """A retain-only model names the people that it was never shown; they count as forgotten."""
-    trained, forget = record.get("trained"), record.get("forget")
-    if isinstance(trained, Mapping) and trained.get("whom") == "retain":
-        ids = trained.get("forget_set")
-    else:
-        ids = forget.get("ids") if isinstance(forget, Mapping) else None
-    return tuple(map(str, ids)) if isinstance(ids, list) else None
+    return {"made_from": made_from, "forgot": forgotten(record)}

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from mllmu_tasks import streams
 from mllmu_tasks.artifacts.adapter_folder import attach, read_adapter
+from mllmu_tasks.artifacts.identity import digest
 from mllmu_tasks.artifacts.made_from import require_this
 from mllmu_tasks.benchmarks import registry
-from mllmu_tasks.errors import UserError, ends_the_run, stop
+from mllmu_tasks.errors import UserError, ends_the_run, reason_of, stop
 from mllmu_tasks.harness import answerer
-from mllmu_tasks.harness.answer_store import PROCESS, code, digest, open_journal, request_keys
+from mllmu_tasks.harness.answer_store import PROCESS, code, open_journal, request_keys
 from mllmu_tasks.harness.arguments import check_arguments, gib, truth
 from mllmu_tasks.harness.rendering import Renderer
 from mllmu_tasks.harness.response_cache import identify
@@ -124,8 +125,7 @@ class MllmuHf(lmms):
             place = torch.device(device) if device else self.accelerator.device
             torch.empty(1, device=place)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise UserError(f"--device {device} is not to be had here ({reason}); try cpu.") from error
+            raise UserError(f"--device {device} is not to be had here ({reason_of(error, 120)}); try cpu.") from error
         return place
 
     def _choose_system_prompt(self, given: str | None) -> str:

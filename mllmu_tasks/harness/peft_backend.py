@@ -18,10 +18,10 @@ from mllmu_tasks.artifacts.adapter_folder import AdapterFolder, attach, check_ba
 from mllmu_tasks.artifacts.made_from import require_this
 from mllmu_tasks.artifacts.weight_files import require_finite_model
 from mllmu_tasks.benchmarks.registry import model_path
-from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, stop
+from mllmu_tasks.errors import UserError, did_you_mean, ends_the_run, typed_reason_of
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.response_cache import identify
-from mllmu_tasks.models.loading import first_line, require_model_files
+from mllmu_tasks.models.loading import require_model_files
 from mllmu_tasks.plugin import MODELS
 from mllmu_tasks.user_folders import require_home
 
@@ -40,35 +40,32 @@ class MllmuPeft(lmms):
         """The backend with the adapter in it. What the user can mend ends the run with one line, exit code 2."""
         streams.ready()
         require_home()
-        try:
-            arguments = simple_parse_args_string(arg_string)
-            backend, peft, pretrained = (str(arguments.get(k) or "") for k in ("backend", "peft", "pretrained"))
-            for name, value in (("backend", backend), ("peft", peft), ("pretrained", pretrained)):
-                if not value:
-                    raise UserError(f"{NAME} needs {name}= in --model_args, as in backend=qwen2_5_vl.")
-            pretrained = arguments["pretrained"] = model_path(pretrained)
-            declared = require_this(arguments.get("base"), peft)
-            given = {k: v for k, v in arguments.items() if k not in ("backend", "peft", "base")}
-            given |= {k: v for k, v in (additional_config or {}).items() if v is not None}
-            revision = None if arguments.get("revision") is None else str(arguments["revision"])
-            adapter = _adapter(peft, pretrained, revision, declared)
-            made = _backend(backend, given)
-            model = _attach(made, adapter, pretrained, revision, declared, backend)
-            weights = weights_fingerprint(pretrained, revision)
-            identify(NAME, weights, adapter.content_hash, backend)
-            known = answerer.Answerer(
-                model=NAME,
-                pretrained=pretrained,
-                weights=weights,
-                adapter=adapter.content_hash,
-                architecture=answerer.architecture_of(model),
-                dtype=str(next(model.parameters()).dtype),
-                base_by="declared" if declared else "",
-                **answerer.origin(adapter, {}),
-            )
-            answerer.note(known)
-        except UserError as error:
-            stop(error)
+        arguments = simple_parse_args_string(arg_string)
+        backend, peft, pretrained = (str(arguments.get(k) or "") for k in ("backend", "peft", "pretrained"))
+        for name, value in (("backend", backend), ("peft", peft), ("pretrained", pretrained)):
+            if not value:
+                raise UserError(f"{NAME} needs {name}= in --model_args, as in backend=qwen2_5_vl.")
+        pretrained = arguments["pretrained"] = model_path(pretrained)
+        declared = require_this(arguments.get("base"), peft)
+        given = {k: v for k, v in arguments.items() if k not in ("backend", "peft", "base")}
+        given |= {k: v for k, v in (additional_config or {}).items() if v is not None}
+        revision = None if arguments.get("revision") is None else str(arguments["revision"])
+        adapter = _adapter(peft, pretrained, revision, declared)
+        made = _backend(backend, given)
+        model = _attach(made, adapter, pretrained, revision, declared, backend)
+        weights = weights_fingerprint(pretrained, revision)
+        identify(NAME, weights, adapter.content_hash, backend)
+        known = answerer.Answerer(
+            model=NAME,
+            pretrained=pretrained,
+            weights=weights,
+            adapter=adapter.content_hash,
+            architecture=answerer.architecture_of(model),
+            dtype=str(next(model.parameters()).dtype),
+            base_by="declared" if declared else "",
+            **answerer.origin(adapter, {}),
+        )
+        answerer.note(known)
         for name in ("generate_until", "loglikelihood", "generate_until_multi_round"):
             setattr(made, name, ends_the_run(getattr(made, name)))  # what the backend raises, too
         return made
@@ -102,7 +99,7 @@ def _backend(name: str, arguments: dict[str, Any]) -> lmms:
     try:
         return get_model(name)(**arguments)
     except Exception as error:  # whatever a backend raises, lmms-eval would end with exit code 0
-        raise UserError(f"backend={name} does not start: {first_line(error)}") from error
+        raise UserError(f"backend={name} does not start: {typed_reason_of(error)}") from error
 
 
 def _attach(

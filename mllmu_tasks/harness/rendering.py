@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from mllmu_tasks.answers import letter_is_settled
+from mllmu_tasks.artifacts.identity import ImageHashes
 from mllmu_tasks.errors import UserError
-from mllmu_tasks.harness.answer_store import ImageHashes
 from mllmu_tasks.models.chat_template import ChatTemplate
 from mllmu_tasks.models.engine.generation import generation_settings, stop_texts
 from mllmu_tasks.models.prompt import Prompt, Reading

@@ -26,23 +26,20 @@ class MllmuReplay(lmms):
         super().__init__()
         streams.ready()
         require_home()
-        try:
-            for name in unknown:
-                if name != "max_batch_size":
-                    raise UserError(f"mllmu_replay has no argument '{name}'.{did_you_mean(name, ['answers'])}")
-            if not answers.isascii() and answers != answers.encode("utf-8", "replace").decode():
-                # lmms-eval could write neither its samples nor its record of the command line
-                raise UserError("answers= holds bytes that are no UTF-8; write it in UTF-8.")
-            self.how, colon, value = _unquoted(str(answers)).partition(":")
-            self.value = _unquoted(value)
-            complete = {"gold": not colon, "constant": bool(colon), "file": bool(self.value)}
-            if not complete.get(self.how):
-                raise UserError("mllmu_replay needs answers=gold, answers=constant:TEXT or answers=file:DIR.")
-            self.logged = _read_logged(Path(self.value)) if self.how == "file" else {}
-            identify("mllmu_replay", repr(sorted(self.logged.items(), key=repr)))
-            answerer.note(answerer.Answerer("mllmu_replay"))
-        except UserError as error:
-            stop(error)
+        for name in unknown:
+            if name != "max_batch_size":
+                raise UserError(f"mllmu_replay has no argument '{name}'.{did_you_mean(name, ['answers'])}")
+        if not answers.isascii() and answers != answers.encode("utf-8", "replace").decode():
+            # lmms-eval could write neither its samples nor its record of the command line
+            raise UserError("answers= holds bytes that are no UTF-8; write it in UTF-8.")
+        self.how, colon, value = _unquoted(str(answers)).partition(":")
+        self.value = _unquoted(value)
+        complete = {"gold": not colon, "constant": bool(colon), "file": bool(self.value)}
+        if not complete.get(self.how):
+            raise UserError("mllmu_replay needs answers=gold, answers=constant:TEXT or answers=file:DIR.")
+        self.logged = _read_logged(Path(self.value)) if self.how == "file" else {}
+        identify("mllmu_replay", repr(sorted(self.logged.items(), key=repr)))
+        answerer.note(answerer.Answerer("mllmu_replay"))
 
     def loglikelihood(self, requests: Sequence[Any]) -> list:
         stop("mllmu_replay gives texts; tasks that need log-likelihoods want another --model.")

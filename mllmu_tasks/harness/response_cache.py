@@ -6,23 +6,24 @@ answer to the first: unlearning would seem to have failed, or to have worked. So
 of the weights that are loaded, and per MLLMU task a hash of its questions, examples, picture draws and data.
 """
 
-import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from loguru import logger
 
 from mllmu_tasks import __version__
-from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter, weights_fingerprint
+from mllmu_tasks.artifacts.adapter_folder import CONFIG, read_adapter
+from mllmu_tasks.artifacts.identity import digest, weights_fingerprint
+from mllmu_tasks.artifacts.record import RECORD
 from mllmu_tasks.benchmarks import registry
-from mllmu_tasks.errors import UserError, ends_the_run, stop
-from mllmu_tasks.harness.answer_store import digest
+from mllmu_tasks.errors import UserError, ends_the_run
 from mllmu_tasks.harness.answerer import note_kept
+from mllmu_tasks.harness.patches import key_by_content
 
 _CONTENT: dict[str, str] = {}
-_MARK = "_mllmu_adds_content"
 SEAL, ANSWER = "mllmu_seal", "answer"
 BESIDE_WEIGHTS = (".json", ".jinja", ".txt", ".model")
 """What a model folder holds beside its weights that changes answers: templates, vocabularies, settings."""
@@ -39,29 +40,20 @@ def install() -> None:
     """Put content into the cache's keys; idempotent. Called when one of our tasks or models is made, never on
     registration: runs without them see an untouched cache.
     """
-    from lmms_eval.caching.response_cache import ResponseCache
+    key_by_content(_with_content)
 
-    original = ResponseCache.create
-    if getattr(original, _MARK, False):
-        return
 
-    @functools.wraps(original)
+def _with_content(original: Callable) -> Callable:
     @ends_the_run
     def create(*args: Any, model: Any = "", model_args: Any = "", **kwargs: Any) -> Any:
-        try:
-            content = {"content": _model_content(model, model_args)}
-            known = (
-                model_args | content if isinstance(model_args, dict) else f"{model_args},content={content['content']}"
-            )
-            cache = original(*args, model=model, model_args=known, **kwargs)
-            cache._task_fingerprints |= _task_contents(cache._task_fingerprints)
-            _seal_answers(cache)
-        except UserError as error:
-            stop(error)
+        content = {"content": _model_content(model, model_args)}
+        known = model_args | content if isinstance(model_args, dict) else f"{model_args},content={content['content']}"
+        cache = original(*args, model=model, model_args=known, **kwargs)
+        cache._task_fingerprints |= _task_contents(cache._task_fingerprints)
+        _seal_answers(cache)
         return cache
 
-    setattr(create, _MARK, True)
-    ResponseCache.create = create
+    return create
 
 
 def _seal_answers(cache: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import TemplateError
 from loguru import logger
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 from mllmu_tasks.models import template_probe
 from mllmu_tasks.models.shown_parts import ShownParts
 
@@ -64,9 +64,8 @@ class ChatTemplate:
             )
         except (TemplateError, TypeError, LookupError, ValueError, ArithmeticError, RecursionError) as error:
             roles = ", ".join(message["role"] for message in messages)
-            reason = " ".join(str(error).split())[:160]
             raise UserError(
-                f"{where}: the model's chat template does not take these turns ({roles}): {reason}"
+                f"{where}: the model's chat template does not take these turns ({roles}): {reason_of(error, 160)}"
             ) from error
 
 

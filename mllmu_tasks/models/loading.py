@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from mllmu_tasks.artifacts.adapter_folder import CONFIG, RECORD, read_adapter
+from mllmu_tasks.artifacts.adapter_folder import CONFIG, read_adapter
 from mllmu_tasks.artifacts.identity import local_folder, refuse_missing
+from mllmu_tasks.artifacts.record import RECORD
 from mllmu_tasks.artifacts.weight_files import require_finite_model, require_whole_model
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_tasks.models.chat_template import refuse_endless
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -43,7 +44,9 @@ def open_processor(name: str, revision: str | None, trust_remote_code: bool, sai
     try:
         processor = AutoProcessor.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # whatever fails here, lmms-eval would retry it and end with exit code 0
-        raise UserError(f"no processor for {said}: {first_line(error)} If it holds weights alone, {remedy}.") from error
+        raise UserError(
+            f"no processor for {said}: {typed_reason_of(error)} If it holds weights alone, {remedy}."
+        ) from error
     if not isinstance(processor, ProcessorMixin):
         raise UserError(f"{said} has a {type(processor).__name__}, not a processor of images and text; {remedy}.")
     if vars(processor).get("patch_size", 0) is None:
@@ -98,7 +101,7 @@ def open_model(name: str | Path, said: str, kind: Any = None, **how: Any) -> tor
             name, use_safetensors=True, output_loading_info=True, **how
         )
     except Exception as error:  # whatever fails here, lmms-eval would retry it and end with exit code 0
-        raise UserError(f"{said} does not load: {first_line(error)}") from error
+        raise UserError(f"{said} does not load: {typed_reason_of(error)}") from error
     lost = sorted(report["missing_keys"])
     if lost:
         raise UserError(
@@ -140,8 +143,3 @@ def refuse_adapter(name: str) -> None:
             f"evaluate it, pass it as peft={name}, and its base as pretrained=."
         )
     raise UserError(f"'{name}' holds no config.json; it is no model folder.")
-
-
-def first_line(error: Exception) -> str:
-    text = " ".join(str(error).strip().split("\n")[0].split())[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results import joined
 from mllmu_tasks.results.rescoring import key_of, leaves_of, samples_for
@@ -17,7 +18,7 @@ from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.stats.means import Estimate, clustered_mean
 from mllmu_tasks.results.tables.table import MARK, NOT_A_RESULT
 from mllmu_tasks.results.validity import Flaw, all_flaws, explain
-from mllmu_tasks.scorers.judge.cache import GradeCache, write_whole
+from mllmu_tasks.scorers.judge.cache import GradeCache
 from mllmu_tasks.scorers.judge.client import ChatClient
 from mllmu_tasks.scorers.judge.judging import Asked, Outcome, Plan, Status
 from mllmu_tasks.scorers.judge.rubric import MAX_TOKENS, VERSION

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of, shown
 from mllmu_tasks.own_models import OUR_MODELS
 from mllmu_tasks.results import joined, old_format
 from mllmu_tasks.results.columns import Leaf, describes_itself, leaf_of
-from mllmu_tasks.strict_json import expect, expect_number, is_finite, loads, read_lines, read_object, reason, shortened
+from mllmu_tasks.strict_json import expect, expect_number, is_finite, loads, read_lines, read_object
 
 RESULTS_SUFFIX = joined.RESULTS_SUFFIX
 FACTS_METRIC = "mllmu_facts,none"
@@ -209,7 +209,7 @@ def _config(given: dict) -> dict:
     expect(given, "model_args", str, dict, default="")
     expect(given, "resolved_cli_args", dict, default={})
     if given.get("limit") is not None and not is_finite(given["limit"]):
-        raise ValueError(f"'limit' is {shortened(given['limit'])}, where a number is needed")
+        raise ValueError(f"'limit' is {shown(given['limit'])}, where a number is needed")
     return given
 
 
@@ -228,7 +228,7 @@ def _facts(task: str, values: dict) -> dict:
         for key, kind in FACT_TYPES.items():
             expect(facts, key, kind, default=None)
     except ValueError as error:
-        raise ValueError(f"{FACTS_METRIC} of {task}: {reason(error)}") from error
+        raise ValueError(f"{FACTS_METRIC} of {task}: {reason_of(error, 200)}") from error
     return facts
 
 

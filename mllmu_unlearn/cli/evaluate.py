@@ -23,14 +23,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def evaluate(context: typer.Context) -> None:
-    from mllmu_unlearn.experiments.evaluate import Run, plan
+    from mllmu_unlearn.experiments.evaluate import EvalCommand, plan
     from mllmu_unlearn.experiments.evaluate import evaluate as run_all
 
     given, rest = parse(context.args)
     runs = plan(given.base, given.adapters, given.with_base, given.output_path, given.model_args, rest)
     main = os.environ.get("RANK", "0") == "0"
 
-    def begin(run: Run) -> None:
+    def begin(run: EvalCommand) -> None:
         if main:
             print(f"{run.name}: {run.command}", flush=True)
 

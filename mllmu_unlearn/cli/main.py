@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mllmu_tasks import __version__, streams
-from mllmu_tasks.errors import UserError, one_line, unforeseen
+from mllmu_tasks.errors import UserError, print_error, reason_of, unforeseen
 from mllmu_unlearn import signals
 from mllmu_unlearn.cli import (
     baseline,
@@ -87,20 +87,20 @@ def _run() -> int:
     except SystemExit as ended:
         return _code(ended)
     except UserError as error:
-        print(f"mllmu: error: {error}", file=sys.stderr)
+        print_error(error)
     except BrokenPipeError:  # whoever read our output has seen enough, as in `mllmu results | head`
         return 2
     except OSError as error:
-        print(f"mllmu: error: {one_line(_of_the_disk(error))}", file=sys.stderr)
+        print_error(_of_the_disk(error))
     except Exception as error:  # a mistake of ours must not be read as a verdict
-        print(f"mllmu: error: {unforeseen(error)}", file=sys.stderr)
+        print_error(unforeseen(error))
     return 2
 
 
 def _code(ended: SystemExit) -> int:
     """Of a command's end that is no verdict; typer before 0.24 ends an interrupted one with 1."""
     if isinstance(ended.code, str):
-        print(f"mllmu: error: {one_line(ended.code)}", file=sys.stderr)
+        print_error(ended.code)
         return 2
     cause: BaseException | None = ended if ended.code == 1 else None
     while cause is not None:
@@ -117,7 +117,7 @@ def _delivered() -> bool:
         return True
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
-            print(f"mllmu: error: the output cannot be written ({error.strerror}).", file=sys.stderr)
+            print_error(f"the output cannot be written ({error.strerror}).")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
 
@@ -127,7 +127,7 @@ def _of_the_disk(error: OSError) -> str:
     where = f" ('{place}')" if place else ""
     if error.errno == errno.ENOSPC:
         return f"the disk is full{where}; free some room and run the same command again."
-    reason = f"{error.strerror}{where}" if error.strerror else " ".join(str(error).split()) or type(error).__name__
+    reason = f"{reason_of(error)}{where if error.strerror else ''}"
     return f"{reason}; see that this place exists and can be read and written, or name another one."
 
 

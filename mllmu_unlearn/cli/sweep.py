@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.artifacts.only_writer import only_writer
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.experiments import own_folder
 from mllmu_unlearn.experiments.display import Bars
-from mllmu_unlearn.experiments.runner import Runner, Stage, write_whole
+from mllmu_unlearn.experiments.runner import Runner, Stage
 
 COMMAND = "mllmu sweep"
 
@@ -40,7 +41,7 @@ def sweep(
     began = time.monotonic()
     console = Console()
     chosen = grid.read(_shipped(file))
-    layout = plan.Layout(out or Path("sweeps") / chosen.name)
+    layout = plan.SweepFolder(out or Path("sweeps") / chosen.name)
     own_folder.check(layout.home, COMMAND)
     if markdown:
         output.check_block(markdown, f"sweep {chosen.name}")

@@ -10,7 +10,7 @@ import torch
 from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_utils import SchedulerType
 
-from mllmu_tasks.errors import LONGEST_VALUE, UserError, one_line
+from mllmu_tasks.errors import LONGEST_VALUE, UserError, escape_line, reason_of
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 """Flags that only some optimisers read, with their defaults."""
@@ -84,5 +84,5 @@ def _said(named: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = one_line(str(error), 2 * LONGEST_VALUE).rstrip(".") or type(error).__name__
-        raise UserError(f"{one_line(named, 2 * LONGEST_VALUE)} cannot be used: {reason}.") from error
+        reason = reason_of(error).rstrip(".")
+        raise UserError(f"{escape_line(named, 2 * LONGEST_VALUE)} cannot be used: {reason}.") from error

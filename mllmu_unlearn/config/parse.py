@@ -8,7 +8,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
 from mllmu_tasks import strict_json, strict_yaml
-from mllmu_tasks.errors import LONGEST_VALUE, UserError, did_you_mean, one_line, quoted, shown
+from mllmu_tasks.errors import UserError, did_you_mean, escape_line, quoted, shown
 from mllmu_unlearn import methods
 from mllmu_unlearn.config.training_flags import REFUSED
 from mllmu_unlearn.methods._checks import check_declaration
@@ -34,7 +34,7 @@ _UNSET = _Unset()
 
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{one_line(message, LONGEST_PARSED).rstrip('.')}.")
+        raise UserError(f"{escape_line(message, LONGEST_PARSED).rstrip('.')}.")
 
 
 def parse(cls: type[T], argv: Sequence[str]) -> T:
@@ -67,7 +67,7 @@ def parse(cls: type[T], argv: Sequence[str]) -> T:
         if not token.startswith("--"):
             raise UserError(f"{quoted(token)} is no flag; flags begin with --.")
         name = token.removeprefix("--").partition("=")[0]
-        _known(name, names, method, one_line(token, LONGEST_VALUE))
+        _known(name, names, method, escape_line(token))
     given = structured | {k: v for k, v in vars(space).items() if v is not _UNSET}
     if method:
         mine = {k: given.pop(k) for k in methods.get(method).hyper_parameters() if k in given}

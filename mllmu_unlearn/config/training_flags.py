@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from mllmu_tasks.errors import LONGEST_VALUE, UserError, did_you_mean, one_line, quoted
+from mllmu_tasks.errors import UserError, did_you_mean, escape_line, quoted
 
 WORKS = (
     *("output_dir", "resume_from_checkpoint", "do_train", "seed", "data_seed", "full_determinism", "use_cpu"),
@@ -155,7 +155,7 @@ def _default(field: Field) -> Any:
 def _shown(name: str, value: Any) -> str:
     if name == "hub_token":
         return f"--{name}"
-    return f"--{name} {one_line(_word(value), LONGEST_VALUE)}"
+    return f"--{name} {escape_line(_word(value))}"
 
 
 def _word(value: Any) -> str:

@@ -1,12 +1,12 @@
 """What the demo runs: models, adapters, and one lmms-eval command a row of the table."""
 
-import hashlib
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from mllmu_tasks import __version__
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.benchmarks.mllmu.spec import Leaf, leaves
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.model_args import model_args
@@ -33,7 +33,7 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class DemoFolder:
     """Where things are under the demo's folder."""
 
     home: Path
@@ -48,7 +48,7 @@ class Layout:
         return self.home / "results" / row
 
     @property
-    def from_scratch(self) -> from_scratch.Scratch:
+    def scratch(self) -> from_scratch.Scratch:
         return from_scratch.Scratch(self.home / "scratch")
 
 
@@ -57,76 +57,76 @@ def recipe(method: str) -> Path:
     return find_recipe(f"mini/{method}")
 
 
-def plan(layout: Layout, *, workers: int, cores: int, models: str = "") -> list[Stage]:
+def plan(folder: DemoFolder, *, workers: int, cores: int, models: str = "") -> list[Stage]:
     """All stages of the demo, for `workers` at a time on `cores`.
 
-    models: identifies the checkpoints that stand in the layout already; without it they are trained, too.
+    models: identifies the checkpoints that stand in the folder already; without it they are trained, too.
     """
     environment = {**ENVIRONMENT, "OMP_NUM_THREADS": str(max(1, cores // workers))}
     trained: dict[str, tuple[str, ...]] = dict.fromkeys(MODELS, ())
     stages = []
     if not models:
-        stages = from_scratch.stages(layout.scratch, layout.home / "models", cores, environment)
+        stages = from_scratch.stages(folder.scratch, folder.home / "models", cores, environment)
         trained = {name: (f"train-{name}",) for name in MODELS}
-    evaluations = {name: _evaluate(layout, name, None, trained[name], models, environment) for name in MODELS}
+    evaluations = {name: _evaluate(folder, name, None, trained[name], models, environment) for name in MODELS}
     stages.append(evaluations["vanilla"])
     for method in METHODS:
         stages.append(
             Stage(
                 name=f"unlearn-{method}",
-                command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *_unlearn_arguments(layout, method)),
-                output=layout.adapter(method),
+                command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *_unlearn_arguments(folder, method)),
+                output=folder.adapter(method),
                 needs=trained["vanilla"],
-                identity=f"{__version__} {models} {hashlib.sha256(recipe(method).read_bytes()).hexdigest()}",
+                identity=f"{__version__} {models} {file_hash(recipe(method))}",
                 environment=environment,
             )
         )
         needs = (f"unlearn-{method}",)
-        stages.append(_evaluate(layout, method, layout.adapter(method), needs, models, environment))
+        stages.append(_evaluate(folder, method, folder.adapter(method), needs, models, environment))
     stages.append(evaluations["retain_only"])
     return stages
 
 
-def evaluation_command(layout: Layout, row: str) -> str:
+def evaluation_command(folder: DemoFolder, row: str) -> str:
     """The lmms-eval command of a row, to copy."""
-    adapter = layout.adapter(row) if row in METHODS else None
-    return "MLLMU_DATA=mini lmms-eval " + shlex.join(_evaluation_arguments(layout, row, adapter))
+    adapter = folder.adapter(row) if row in METHODS else None
+    return "MLLMU_DATA=mini lmms-eval " + shlex.join(_evaluation_arguments(folder, row, adapter))
 
 
-def unlearning_command(layout: Layout, method: str) -> str:
+def unlearning_command(folder: DemoFolder, method: str) -> str:
     """The training command of a method, to copy."""
-    return "MLLMU_DATA=mini mllmu " + shlex.join(_unlearn_arguments(layout, method))
+    return "MLLMU_DATA=mini mllmu " + shlex.join(_unlearn_arguments(folder, method))
 
 
-def _unlearn_arguments(layout: Layout, method: str) -> list[str]:
+def _unlearn_arguments(folder: DemoFolder, method: str) -> list[str]:
     return [
         *("unlearn", "--config", str(recipe(method))),
-        *("--model_name_or_path", str(layout.model("vanilla"))),
-        *("--output_dir", str(layout.adapter(method))),
+        *("--model_name_or_path", str(folder.model("vanilla"))),
+        *("--output_dir", str(folder.adapter(method))),
     ]
 
 
-def _evaluation_arguments(layout: Layout, row: str, adapter: Path | None) -> list[str]:
-    model = layout.model("retain_only" if row == "retain_only" else "vanilla")
+def _evaluation_arguments(folder: DemoFolder, row: str, adapter: Path | None) -> list[str]:
+    model = folder.model("retain_only" if row == "retain_only" else "vanilla")
     given = model_args("dtype=float32", pretrained=str(model), peft=str(adapter or ""))
     return [
         *("--model", "mllmu_hf", "--model_args", given),
         *("--tasks", TASKS, "--batch_size", "32", "--log_samples"),
-        *("--output_path", str(layout.results(row))),
+        *("--output_path", str(folder.results(row))),
     ]
 
 
 def _evaluate(
-    layout: Layout, row: str, adapter: Path | None, needs: tuple[str, ...], models: str, environment: dict
+    folder: DemoFolder, row: str, adapter: Path | None, needs: tuple[str, ...], models: str, environment: dict
 ) -> Stage:
     return Stage(
         name=f"evaluate-{row}",
-        command=(sys.executable, "-m", "lmms_eval", *_evaluation_arguments(layout, row, adapter)),
-        output=layout.results(row),
+        command=(sys.executable, "-m", "lmms_eval", *_evaluation_arguments(folder, row, adapter)),
+        output=folder.results(row),
         needs=needs,
         identity=f"{__version__} {models}",
         environment=environment,
-        check=lambda: complete(layout.results(row)),
+        check=lambda: complete(folder.results(row)),
     )
 
 

@@ -5,38 +5,33 @@ files are the same. Shared are: the loaded base model, the tasks and their quest
 adapter does not change them.
 """
 
-import functools
-import gc
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
-import yaml
 from accelerate import Accelerator, InitProcessGroupKwargs
 
 from mllmu_tasks.artifacts.adapter_folder import read_adapter
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_tasks.harness import unanswered
 from mllmu_tasks.harness.model_args import model_args
+from mllmu_tasks.harness.patches import shared_tasks
 from mllmu_tasks.models.base_model import shared_bases
 from mllmu_tasks.names import file_name, last_part
 from mllmu_tasks.versions import say_moved
 
 BASE = "base"
 OURS = ("--model", "--output_path", "--log_samples")
-FUNCTION = "!function"
 LONGEST_WAIT = 60000
 """Seconds that a process waits for the others' answers; lmms-eval's own."""
 
 
 @dataclass(frozen=True)
-class Run:
+class EvalCommand:
     """name: of the adapter's folder, or `base`. arguments: of `lmms-eval`, all that a separate run needs."""
 
     name: str
@@ -50,7 +45,7 @@ class Run:
 
 def plan(
     base: str, adapters: Sequence[str], with_base: bool, output_path: Path, more: str, rest: Sequence[str]
-) -> list[Run]:
+) -> list[EvalCommand]:
     """One run an adapter, and one of the base model first if wanted.
 
     more: arguments of `mllmu_hf`. rest: flags of lmms-eval, passed on. Raises UserError for adapters that are none or
@@ -72,14 +67,14 @@ def plan(
     for name, line in zip(names, given, strict=True):
         folder = output_path / name
         arguments = ("--model", "mllmu_hf", "--model_args", line, *rest)
-        runs.append(Run(name, folder, (*arguments, "--log_samples", "--output_path", str(folder))))
+        runs.append(EvalCommand(name, folder, (*arguments, "--log_samples", "--output_path", str(folder))))
     return runs
 
 
-def evaluate(runs: Sequence[Run], begin: Callable[[Run], None]) -> None:
+def evaluate(runs: Sequence[EvalCommand], begin: Callable[[EvalCommand], None]) -> None:
     """Run them one after the other. begin: told before each. Raises UserError if one fails; results before it stay."""
     processes = _join_processes()
-    with shared_bases(), _shared_tasks():
+    with shared_bases(), shared_tasks():
         for run in runs:
             begin(run)
             _evaluate(run)
@@ -91,7 +86,7 @@ def _join_processes() -> Accelerator:
     return Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=LONGEST_WAIT))])
 
 
-def _evaluate(run: Run) -> None:
+def _evaluate(run: EvalCommand) -> None:
     from lmms_eval.__main__ import cli_evaluate_single, parse_eval_args
 
     with patch.object(sys, "argv", ["lmms-eval", *run.arguments]):
@@ -99,57 +94,6 @@ def _evaluate(run: Run) -> None:
     try:
         cli_evaluate_single(arguments)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
         say_moved()
-        raise UserError(f"the run of '{run.name}' failed ({type(error).__name__}: {reason}): {run.command}") from error
+        raise UserError(f"the run of '{run.name}' failed ({typed_reason_of(error)}): {run.command}") from error
     unanswered.say()
-
-
-@contextmanager
-def _shared_tasks() -> Iterator[None]:
-    """lmms-eval reads two thousand task files and loads every task's data for each run: here once.
-
-    It also looks twice a run through everything in memory for garbage; what was imported is none, and left out.
-    """
-    import lmms_eval.__main__
-    import lmms_eval.evaluator
-
-    gc.freeze()
-    try:
-        with (
-            patch.object(yaml, "full_load", load_task_file),
-            patch.object(lmms_eval.__main__, "TaskManager", _once(lmms_eval.__main__.TaskManager)),
-            patch.object(lmms_eval.evaluator, "get_task_dict", _once(lmms_eval.evaluator.get_task_dict)),
-        ):
-            yield
-    finally:
-        gc.unfreeze()
-
-
-class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
-    """Plain YAML and lmms-eval's `!function`, which asks for the file's name; by libyaml several times as fast."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self.name = getattr(stream, "name", "<text>")
-
-
-def load_task_file(stream: Any) -> Any:
-    """In place of `yaml.full_load`. lmms-eval goes on changing what `!function` means, so it is looked up each time."""
-    if FUNCTION in yaml.FullLoader.yaml_constructors:
-        _Loader.add_constructor(FUNCTION, yaml.FullLoader.yaml_constructors[FUNCTION])
-    return yaml.load(stream, _Loader)
-
-
-def _once(make: Callable) -> Callable:
-    """Made once for equal arguments."""
-    made: dict[str, Any] = {}
-
-    @functools.wraps(make, updated=())
-    def remembered(*args: Any, **kwargs: Any) -> Any:
-        key = repr((args, sorted(kwargs.items())))
-        if key not in made:
-            made[key] = make(*args, **kwargs)
-        return made[key]
-
-    return remembered

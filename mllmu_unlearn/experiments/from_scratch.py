@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from mllmu_tasks import __version__
 from mllmu_tasks.artifacts.folders import whole_folder
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.benchmarks.mini import data_folder
 from mllmu_tasks.benchmarks.mllmu.prompts import (
     CLOZE_INSTRUCTION,
@@ -104,7 +104,7 @@ def _training(
         command=(sys.executable, "-m", "mllmu_unlearn.cli.main", "finetune", *arguments, "--output_dir", str(out)),
         output=out,
         needs=needs,
-        identity=f"{__version__} {sha256(recipe.read_bytes()).hexdigest()}",
+        identity=f"{__version__} {file_hash(recipe)}",
         environment={**environment, "OMP_NUM_THREADS": str(threads)},
     )
 

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from mllmu_tasks.errors import one_line
+from mllmu_tasks.errors import escape_line
 
 TAIL = 2**18
 """Bytes that are read, from the end."""
@@ -56,4 +56,4 @@ def _tail(log: Path) -> list[str]:
 
 
 def _clean(line: str) -> str:
-    return one_line(" ".join(_COLOUR.sub("", line).split()), SHOWN)
+    return escape_line(" ".join(_COLOUR.sub("", line).split()), SHOWN)

@@ -1,6 +1,5 @@
 """Run stages (subprocesses) in dependency order; finished ones are stamped and reused by the next run."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mllmu_tasks.artifacts.folders import write_whole
+from mllmu_tasks.artifacts.identity import text_hash
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.versions import say_moved
 from mllmu_unlearn.experiments import processes
@@ -173,7 +174,7 @@ class Runner:
     def _key(self, stage: Stage) -> str:
         parts = [*stage.command, stage.identity, *sorted(map("=".join, stage.environment.items()))]
         parts += [self.keys[name] for name in stage.needs]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return text_hash("\0".join(parts))
 
     def _read_stamp(self, stage: Stage) -> dict | None:
         try:
@@ -185,11 +186,3 @@ class Runner:
     def _end_all(self) -> None:
         processes.end([process for process, _ in self.running.values()])
         self.running.clear()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -1,7 +1,6 @@
 """The methods by name: this package's, those of a file (`--method path.py:Class`), those of other packages."""
 
 import difflib
-import hashlib
 import importlib.util
 import inspect
 import pkgutil
@@ -12,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.errors import UserError, did_you_mean
 from mllmu_unlearn.methods._base import Method
 from mllmu_unlearn.methods._checks import check_declaration
@@ -126,7 +126,7 @@ def code(kind: type[Method]) -> dict[str, str] | None:
 
 def source_hash(kind: type[Method]) -> str:
     """sha256 of the file that holds a method."""
-    return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
+    return file_hash(Path(inspect.getfile(kind)))
 
 
 def _execute(path: Path, module_name: str) -> ModuleType:

@@ -10,12 +10,10 @@ from typing import Any
 
 import yaml
 
-from mllmu_tasks.artifacts.folders import MARK
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.artifacts.record import write_record
 from mllmu_tasks.text_safety import code, code_block, markdown, one_line, printable
 from mllmu_unlearn.output.next_commands import commands
 
-FORMAT = 1
 CARD = "README.md"
 PACKAGES = ("mllmu", "torch", "transformers", "peft", "accelerate")
 
@@ -92,34 +90,12 @@ The system prompt is:
 _USE["ia3"] = _USE["shira"] = _USE["lora"]
 
 
-MAPPINGS = ("about", "hyper_parameters", "base_model", "data", "forget", "retain", "versions", "training")
-NEEDED = (*MAPPINGS, "kind", "method", "protocol", "modalities", "seed", "system_prompt")
-"""What a record must hold for a card to be written; some of it as mappings."""
-
 CURVE = "losses"
 """The losses over the steps; for programs, too long for the card."""
 
 
-class _Dumper(yaml.SafeDumper):
-    """Block style; lists of numbers run on in few lines."""
-
-    def represent_sequence(self, tag, sequence, flow_style=None):
-        numbers = all(isinstance(item, (int, float, type(None))) for item in sequence)
-        return super().represent_sequence(tag, sequence, flow_style=numbers or flow_style)
-
-
 def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
-
-
-def require_record(record: Mapping[str, Any], source: Path) -> None:
-    """Raise UserError unless a card can be written of this record, which was read from `source`."""
-    lacking = [key for key in NEEDED if key not in record]
-    lacking += [key for key in MAPPINGS if key in record and not isinstance(record[key], Mapping)]
-    lists = lacking or [isinstance(record["forget"].get("ids"), list), isinstance(record["modalities"], list)]
-    if lacking or not all(lists):
-        what = ", ".join(lacking) or "the ids of forget, or modalities"
-        raise UserError(f"'{source}' is not what mllmu writes ({what}); make the folder anew.")
 
 
 def write(
@@ -129,8 +105,7 @@ def write(
 
     model_index, table: evaluation results, for the Hub and for readers.
     """
-    text = yaml.dump({"format": FORMAT} | dict(record), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    (folder / MARK).write_text(text, encoding="utf-8")
+    write_record(folder, record)
     card = _card(record, name=name, model_index=model_index, table=table)
     (folder / CARD).write_text(printable(card), encoding="utf-8")
 

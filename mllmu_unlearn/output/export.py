@@ -13,11 +13,12 @@ from typing import Any
 from safetensors import SafetensorError
 
 from mllmu_tasks.artifacts.adapter_folder import AdapterFolder, attach, check_base, read_adapter
-from mllmu_tasks.artifacts.folders import MARK, check_output, check_replacing, whole_folder
+from mllmu_tasks.artifacts.folders import check_output, check_replacing, whole_folder
 from mllmu_tasks.artifacts.identity import MODEL_FILES, local_folder
 from mllmu_tasks.artifacts.only_writer import only_writer
+from mllmu_tasks.artifacts.record import RECORD, require_record
 from mllmu_tasks.artifacts.weight_files import PICKLES, require_finite_model
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, reason_of
 from mllmu_tasks.models.loading import load_processor, open_model, require_model_files
 from mllmu_unlearn.output import card
 
@@ -65,7 +66,7 @@ def link(adapter: Path | str, out: Path | str, base: str | None = None, declared
 def _link(adapter: Path | str, out: Path, base: str | None, declared: bool) -> Path:
     read, base, revision = _open(adapter, base)
     if not read.record:
-        raise UserError(f"'{adapter}' has no {MARK} of ours, so links to it would apply it unnamed; use --merge.")
+        raise UserError(f"'{adapter}' has no {RECORD} of ours, so links to it would apply it unnamed; use --merge.")
     _check_output(out, read, base, read.record)
     if read.kind not in LINKABLE:
         raise UserError(f"Transformers does not open adapters of kind {read.kind} by itself; use --merge.")
@@ -87,7 +88,7 @@ def _open(adapter: Path | str, base: str | None) -> tuple[AdapterFolder, str, st
     """(adapter, base model, its revision)."""
     read = read_adapter(adapter)
     if read.record and read.kind != "prompt":
-        card.require_record(read.record, read.path / MARK)
+        require_record(read.record, read.path / RECORD)
     if read.kind == "prompt":
         raise UserError(
             f"'{adapter}' is a system prompt: there are no weights to merge or link; in lmms-eval pass it to "
@@ -96,7 +97,7 @@ def _open(adapter: Path | str, base: str | None) -> tuple[AdapterFolder, str, st
     if base:
         return read, base, None
     if not read.fingerprint:
-        raise UserError(f"'{adapter}' has no {MARK} of ours that leads to its base model; name the model with --base.")
+        raise UserError(f"'{adapter}' has no {RECORD} of ours that names its base model; name the model with --base.")
     return read, read.base_model, read.record["base_model"].get("revision")
 
 
@@ -111,8 +112,9 @@ def _written(out: Path) -> Iterator[Path]:
         with whole_folder(out) as folder:
             yield folder
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
-        raise UserError(f"'{out}' cannot be written ({reason}); see that the disk has room, and try again.") from error
+        raise UserError(
+            f"'{out}' cannot be written ({reason_of(error, 160)}); see that the disk has room, and try again."
+        ) from error
 
 
 def _check_output(out: Path, adapter: AdapterFolder, base: str, record: Mapping[str, Any]) -> None:

@@ -13,9 +13,9 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from mllmu_tasks import strict_json
 from mllmu_tasks.addresses import check_port
-from mllmu_tasks.artifacts.adapter_folder import read_adapter, read_record
-from mllmu_tasks.artifacts.folders import MARK
+from mllmu_tasks.artifacts.adapter_folder import read_adapter
 from mllmu_tasks.artifacts.made_from import fingerprint_here
+from mllmu_tasks.artifacts.record import RECORD, read_record, require_record
 from mllmu_tasks.artifacts.weight_files import PICKLES, files_of_model, first_not_finite
 from mllmu_tasks.benchmarks.mllmu.settings import DEFAULT_DATA
 from mllmu_tasks.errors import UserError
@@ -28,7 +28,7 @@ from mllmu_tasks.user_files import read_text
 from mllmu_unlearn.output import card
 
 RESULTS_FILE = ".eval_results/mllmu.yaml"
-NOT_FOR_THE_HUB = (card.CARD, MARK, "adapter_config.json")
+NOT_FOR_THE_HUB = (card.CARD, RECORD, "adapter_config.json")
 """Written anew."""
 PATH_OPTIONS = ("alternates", "reference_model", "train_data")
 NO_PATHS = (DEFAULT_DATA, "mini")
@@ -132,7 +132,7 @@ def _build(stage: Path, adapter: Path, repo_id: str, runs: Sequence[Run], base_m
         print(f"no {RESULTS_FILE}: the results are not on a data set of the Hub")
     forgotten = record["forget"]["ids"]
     if forgotten:
-        print(f"the card and {MARK} name the {len(forgotten)} forgotten people by id")
+        print(f"the card and {RECORD} name the {len(forgotten)} forgotten people by id")
 
 
 def _compare_base(base: str, recorded: str) -> None:
@@ -144,15 +144,15 @@ def _compare_base(base: str, recorded: str) -> None:
             "hub id of the model that it was made from: --base_model OWNER/NAME."
         )
     if not here:
-        print(f"base model '{base}' was taken at your word: not checked against the fingerprint in {MARK}")
+        print(f"base model '{base}' was taken at your word: not checked against the fingerprint in {RECORD}")
 
 
 def _checked(folder: Path) -> dict:
     """The folder's record. Raises UserError unless it is ours, and its weights are what it says: whole and finite."""
     record = read_record(folder)
     if not record:
-        raise UserError(f"'{folder}' has no {MARK}; only folders that mllmu wrote can be pushed.")
-    card.require_record(record, folder / MARK)
+        raise UserError(f"'{folder}' has no {RECORD}; only folders that mllmu wrote can be pushed.")
+    require_record(record, folder / RECORD)
     if record["kind"] != "full":
         read_adapter(folder)
         return record

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mllmu_tasks.artifacts.record import named_people
 from mllmu_tasks.benchmarks.mllmu.settings import DEFAULT_DATA
 from mllmu_tasks.benchmarks.mllmu.spec import group_name
-from mllmu_tasks.data.request import named_people
 from mllmu_tasks.data.source import HUB_ID
 from mllmu_tasks.harness.model_args import model_args
 from mllmu_tasks.names import last_part

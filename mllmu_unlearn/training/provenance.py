@@ -7,8 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks.artifacts.adapter_folder import weights_fingerprint
-from mllmu_tasks.harness.answer_store import digest
+from mllmu_tasks.artifacts.identity import digest, weights_fingerprint
 from mllmu_unlearn.config.commands import Config
 from mllmu_unlearn.methods import code
 from mllmu_unlearn.output import card

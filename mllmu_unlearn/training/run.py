@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from mllmu_tasks.artifacts.folders import MARK, check_output, check_replacing, checkpoints_of, whole_folder
+from mllmu_tasks.artifacts.folders import check_output, check_replacing, checkpoints_of, whole_folder
 from mllmu_tasks.artifacts.only_writer import only_writer
+from mllmu_tasks.artifacts.record import RECORD
 from mllmu_tasks.data.source import open_source
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.models.encode import padding_id
@@ -103,7 +104,7 @@ def sources(config: Config) -> dict[str, str | None]:
 
 def _replaces(config: Config, planned: Plan, out: Path) -> bool:
     """Whether a finished result is there (first process only). Raises UserError if it must stay."""
-    if config.process_index != 0 or not (out / MARK).is_file():
+    if config.process_index != 0 or not (out / RECORD).is_file():
         return False
     if not config.overwrite_output_dir:
         check_replacing(out, provenance.record(config, planned, {}, None), "add --overwrite_output_dir to replace it")

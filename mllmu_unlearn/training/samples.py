@@ -15,8 +15,7 @@ from mllmu_tasks.benchmarks.mllmu.training_rows import check_pairs
 from mllmu_tasks.data.missing import refuse_losses
 from mllmu_tasks.data.people import TrainingRow
 from mllmu_tasks.data.source import Source, open_source
-from mllmu_tasks.errors import UserError
-from mllmu_tasks.models.engine.preparing import reason
+from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_unlearn.toolbox.samples import ImageRef, Sample, Turn
 from mllmu_unlearn.training.biographies import text_pairs
 from mllmu_unlearn.training.people import splits
@@ -187,7 +186,8 @@ class Rows(torch.utils.data.Dataset):
         except Exception as error:  # whatever a processor or a chat template says
             raise UserError(
                 f"could not prepare the question '{sample.question[:80]}' of person {sample.person} with "
-                f"{len(shown)} images ({reason(error)}); see that processor and chat template are this model's."
+                f"{len(shown)} images ({typed_reason_of(error)}); see that processor and "
+                "chat template are this model's."
             ) from error
 
     def row(self, side: str, index: int) -> dict[str, Any]:

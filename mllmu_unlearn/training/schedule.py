@@ -1,12 +1,12 @@
 """Which samples meet in which batch: a pure function of (seed, epoch, position), so that any rank and any
 resumed run finds the same batches."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from mllmu_tasks.artifacts.identity import text_hash
 from mllmu_unlearn.training.samples import Key
 
 GROUPED = 50
@@ -130,5 +130,5 @@ class Schedule(Sampler[list[Key]]):
 def _salt(side: str) -> int:
     """A number for a side's name; long names are hashed, so that equal beginnings do not share an order."""
     name = side.encode()
-    short = name.ljust(8, b"\0") if len(name) <= 8 else hashlib.sha256(name).digest()[:8]
+    short = name.ljust(8, b"\0") if len(name) <= 8 else bytes.fromhex(text_hash(name))[:8]
     return int.from_bytes(short, "little")

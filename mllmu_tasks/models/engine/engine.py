@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteriaList
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_tasks.models.base_model import Base
 from mllmu_tasks.models.batching import alike, stack
 from mllmu_tasks.models.encode import padding_id
@@ -16,7 +16,7 @@ from mllmu_tasks.models.engine.counts import Counts
 from mllmu_tasks.models.engine.decoding import Greedy
 from mllmu_tasks.models.engine.generation import AnswersEnd, cut
 from mllmu_tasks.models.engine.prefix import Computed, Prefix
-from mllmu_tasks.models.engine.preparing import Batch, Prepared, Preparer, reason
+from mllmu_tasks.models.engine.preparing import Batch, Prepared, Preparer
 from mllmu_tasks.models.engine.same_images import SameImages
 from mllmu_tasks.models.engine.vision import ShownCache, Vision
 from mllmu_tasks.models.families import family_of
@@ -66,7 +66,7 @@ class Engine:
         except (UserError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise UserError(f"could not answer {self._culprit(batch)}: {reason(error)}") from error
+            raise UserError(f"could not answer {self._culprit(batch)}: {typed_reason_of(error)}") from error
         self.counts.questions += len(texts)
         self.counts.unanswered += sum(not text.strip() for text in texts)
         return texts

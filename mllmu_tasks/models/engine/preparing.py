@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from mllmu_tasks.errors import UserError
+from mllmu_tasks.errors import UserError, typed_reason_of
 from mllmu_tasks.models.batching import Row, by_token
 from mllmu_tasks.models.encode import encode, tokens_of
 from mllmu_tasks.models.engine import prefix as prefixes
@@ -105,8 +105,8 @@ class Preparer:
             return encode(self.processor, prompt.text, images)
         except Exception as error:
             raise UserError(
-                f"could not prepare {prompt.where}, whose prompt has {len(images)} images: {reason(error)} If this "
-                "model takes no such prompts, choose other --tasks, or MLLMU_SHOTS=0 for prompts without examples."
+                f"could not prepare {prompt.where}, whose prompt has {len(images)} images: {typed_reason_of(error)} If "
+                "this model takes no such prompts, choose other --tasks, or MLLMU_SHOTS=0 for prompts without examples."
             ) from error
 
     def prepare(self, prompts: Sequence[Prompt], prefix: Prefix | None = None) -> Batch:
@@ -195,7 +195,3 @@ class Preparer:
 
 def without_pixels(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in PIXELS}
-
-
-def reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

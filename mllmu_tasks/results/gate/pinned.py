@@ -1,15 +1,14 @@
 """A pinned baseline: a folder with copies of lmms-eval output and a list of what was put there."""
 
-import hashlib
 import json
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mllmu_tasks import __version__
+from mllmu_tasks.artifacts.folders import whole_folder
+from mllmu_tasks.artifacts.identity import file_hash
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.joined import columns_files
 from mllmu_tasks.results.runs import Run
@@ -38,10 +37,7 @@ def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = Fa
             raise UserError(f"'{out}' exists already; --replace puts the new baseline in its place.")
         if read_manifest(out) is None:  # never delete what is not ours
             raise UserError(f"'{out}' is no baseline (it has no {MANIFEST}), so --replace leaves it alone.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    work.chmod(0o755)  # mkdtemp's 0700 would follow into a shared folder
-    try:
+    with whole_folder(out) as work:
         files = {}
         for number, run in enumerate(runs, start=1):
             place = work / f"run-{number}"
@@ -49,16 +45,11 @@ def save(runs: tuple[Run, ...], out: Path, *, name: str = "", replace: bool = Fa
             beside = (*run.file.parent.glob(f"{run.date}_samples_*.jsonl"), *columns_files(run.file))
             for file in (run.file, *sorted(beside)):
                 shutil.copyfile(file, place / file.name)
-                files[f"{place.name}/{file.name}"] = _sha256(place / file.name)
+                files[f"{place.name}/{file.name}"] = file_hash(place / file.name)
         saved = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(name or runs[0].name, runs[0].model, runs[0].model_args, saved, __version__, files)
         text = json.dumps({"format": FORMAT, **vars(manifest)}, indent=2, ensure_ascii=False)
         (work / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return manifest
 
 
@@ -87,10 +78,6 @@ def verify(folder: Path) -> Manifest | None:
     for name in sorted(there | set(manifest.files)):
         if name not in manifest.files:
             raise UserError(f"'{folder / name}' was added after the baseline was saved; remove it or save again.")
-        if name not in there or _sha256(folder / name) != manifest.files[name]:
+        if name not in there or file_hash(folder / name) != manifest.files[name]:
             raise UserError(f"'{folder / name}' was changed or lost after the baseline was saved; save it again.")
     return manifest
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

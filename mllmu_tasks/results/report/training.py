@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllmu_tasks import strict_json, strict_yaml
+from mllmu_tasks.artifacts.record import RECORD
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.user_files import read_text
 
-RECORD = "unlearning.yaml"
 STATE = "trainer_state.json"
 
 

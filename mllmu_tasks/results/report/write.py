@@ -1,10 +1,8 @@
 """Content -> a folder: index.html, report.md, figures/*.png and *.svg; whole or not at all."""
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
+from mllmu_tasks.artifacts.folders import whole_folder
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.report.content import Content
 from mllmu_tasks.results.report.html import page
@@ -26,14 +24,7 @@ def check_out(out: Path) -> None:
 def write(content: Content, out: Path) -> None:
     """Put the report at `out` in the place of an older one. Raises UserError as `check_out`."""
     check_out(out)
-    out = out.resolve()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"'{out}' cannot be written ({error.strerror}).") from error
-    try:
-        work.chmod(0o755)  # mkdtemp's 0700 would follow into a shared folder
+    with whole_folder(out.resolve()) as work:
         (work / INDEX).write_text(page(content), encoding="utf-8")
         (work / "report.md").write_text(document(content), encoding="utf-8")
         figures = work / FIGURES
@@ -41,8 +32,3 @@ def write(content: Content, out: Path) -> None:
         for drawing in content.drawings:
             (figures / f"{drawing.key}.svg").write_text(drawing.svg, encoding="utf-8")
             (figures / f"{drawing.key}.png").write_bytes(drawing.png)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

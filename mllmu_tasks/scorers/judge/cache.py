@@ -1,11 +1,11 @@
 """Grades on disk, one small file each, so that no answer is ever paid for twice."""
 
-import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mllmu_tasks.artifacts.folders import write_whole
+from mllmu_tasks.artifacts.identity import text_hash
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.scorers.judge.rubric import VERSION
 from mllmu_tasks.strict_json import expect, loads
@@ -36,7 +36,7 @@ class GradeCache:
 
     def key(self, question: str, gold: str, answer: str) -> str:
         """sha256 hex of rubric version, model, base URL, question, gold and answer."""
-        return hashlib.sha256(json.dumps([*self._judge, question, gold, answer]).encode()).hexdigest()
+        return text_hash(json.dumps([*self._judge, question, gold, answer]))
 
     def get(self, key: str) -> Grade | None:
         """None if there is no grade, or a file that the disk has damaged: that answer is asked again.
@@ -62,15 +62,3 @@ class GradeCache:
 
     def _file(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"
-
-
-def write_whole(file: Path, text: str) -> None:
-    """The file has all of the text or stays as it was. Raises UserError if it cannot be written."""
-    work = file.with_name(f".{file.stem[:16]}-{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        work.write_text(text, encoding="utf-8")
-        os.replace(work, file)
-    except OSError as error:
-        work.unlink(missing_ok=True)
-        raise UserError(f"'{file}' cannot be written ({error.strerror}).") from error

@@ -1,7 +1,8 @@
 """What the judge is told. The scale is that of the official `eval_gpt.py`, in our own words."""
 
-import hashlib
 import json
+
+from mllmu_tasks.artifacts.identity import text_hash
 
 MAX_TOKENS = 700  # of a reply, as in the official code
 
@@ -24,7 +25,7 @@ Extra detail does not raise the grade. Personal detail that is irrelevant or was
 Reply with one JSON object and nothing else:
 {{"Factuality Score": <whole number from 1 to 10>, "Justification": "<one sentence>"}}"""
 
-VERSION = "1-" + hashlib.sha256(f"{SYSTEM}\0{INSTRUCTIONS}\0{MAX_TOKENS}".encode()).hexdigest()[:8]
+VERSION = "1-" + text_hash(f"{SYSTEM}\0{INSTRUCTIONS}\0{MAX_TOKENS}")[:8]
 """Changes with every change of the wording, so that grades by another wording are never taken for these."""
 
 

@@ -3,16 +3,13 @@
 from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
-from unittest.mock import patch
-
-import yaml
 
 from mllmu_tasks.benchmarks.mllmu.spec import DEFAULT_RATIO, RATIOS, Split, group_name, leaves
 from mllmu_tasks.errors import UserError, did_you_mean, quoted
 from mllmu_tasks.harness.arguments import ARGUMENTS, check_arguments
 from mllmu_tasks.harness.model_args import as_mapping, model_args
+from mllmu_tasks.harness.patches import safe_task_files
 from mllmu_tasks.plugin import MODELS, task_folder
-from mllmu_unlearn.experiments.evaluate import load_task_file
 from mllmu_unlearn.experiments.sweep.grid import Evaluation
 
 OURS = "mllmu_"
@@ -66,7 +63,7 @@ def _check_model(name: str) -> None:
 def _check_tasks(names: list[str]) -> None:
     from lmms_eval.tasks import TaskManager
 
-    with patch.object(yaml, "full_load", load_task_file):
+    with safe_task_files():
         manager = TaskManager("ERROR", include_path=str(task_folder()))
     for name in names:
         if not manager.match_tasks([name]):

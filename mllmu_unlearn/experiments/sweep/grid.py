@@ -14,7 +14,6 @@ evaluate:                             # leave it out to train only
   batch_size: 8
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -27,6 +26,7 @@ from typing import Any
 import yaml
 
 from mllmu_tasks import strict_yaml
+from mllmu_tasks.artifacts.identity import text_hash
 from mllmu_tasks.benchmarks.mini import model_path
 from mllmu_tasks.errors import UserError, did_you_mean, quoted, shown
 from mllmu_tasks.names import file_name
@@ -159,7 +159,7 @@ def _cell(base: Mapping[str, Any], place: dict[str, Any], file: Path) -> Cell | 
 
 def _bounded(name: str) -> str:
     """A name of many axes, cut: folders are called so."""
-    short = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    short = f"{name[:LONGEST_NAME]}-{text_hash(name)[:6]}"
     return name if len(name) <= LONGEST_NAME else short
 
 
@@ -178,7 +178,7 @@ def _named_apart(cells: list[Cell], references: Mapping[str, str]) -> tuple[Cell
         if seen.get(name) == text:
             raise UserError(f"the sweep has the cell '{name}' twice.")
         if name in seen:
-            name = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+            name = f"{name}-{text_hash(text)[:6]}"
         seen[name] = text
         apart.append(Cell(name, cell.flags))
     return tuple(apart)

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mllmu_tasks.artifacts.folders import write_whole
 from mllmu_tasks.errors import UserError
 from mllmu_tasks.results.columns import ARROWS, Leaf, benchmarks_of
 from mllmu_tasks.results.stats.means import Estimate
 from mllmu_tasks.results.tables.rendering import Grid, as_markdown, as_text, terminal_width
 from mllmu_tasks.text_safety import csv_cell, json_text
 from mllmu_tasks.user_files import read_text
-from mllmu_unlearn.experiments.runner import write_whole
 from mllmu_unlearn.experiments.sweep.rows import Row
 
 SCHEMA = 1

@@ -1,6 +1,5 @@
 """Cells -> stages: an `mllmu unlearn` command and an lmms-eval command each."""
 
-import hashlib
 import json
 import os
 import shlex
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mllmu_tasks import __version__
-from mllmu_tasks.artifacts.adapter_folder import weights_fingerprint
+from mllmu_tasks.artifacts.folders import write_whole
+from mllmu_tasks.artifacts.identity import file_hash, text_hash, weights_fingerprint
 from mllmu_tasks.benchmarks.mllmu.spec import group_name
 from mllmu_tasks.data.request import hashes
 from mllmu_tasks.errors import UserError
@@ -18,7 +18,7 @@ from mllmu_tasks.harness.model_args import model_args
 from mllmu_tasks.results.runs import load_runs
 from mllmu_tasks.results.validity import all_flaws
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
-from mllmu_unlearn.experiments.runner import Stage, write_whole
+from mllmu_unlearn.experiments.runner import Stage
 from mllmu_unlearn.experiments.sweep.evaluation import check, leaves_of
 from mllmu_unlearn.experiments.sweep.grid import Cell, Evaluation, Sweep, text_of
 from mllmu_unlearn.methods import source_hash
@@ -28,7 +28,7 @@ FIXED = {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class SweepFolder:
     """Where things are under the sweep's folder."""
 
     home: Path
@@ -44,14 +44,14 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepStages:
     """stages: needs before needers. configs: cell -> its parsed flags."""
 
     stages: tuple[Stage, ...]
     configs: dict[str, UnlearnConfig]
 
 
-def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
+def make(sweep: Sweep, layout: SweepFolder, *, dry_run: bool = False) -> SweepStages:
     """Check every cell, and lay out what runs. Writes nothing. Raises UserError that names the cell.
 
     dry_run: flags that only another machine can take pass.
@@ -81,7 +81,7 @@ def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
                 name=f"unlearn-{cell.name}",
                 command=(sys.executable, "-m", "mllmu_unlearn.cli.main", *unlearn_arguments(cell, layout)),
                 output=layout.result(cell.name),
-                identity=f"{__version__} {weights} {method} {read} {_sha256(text_of(cell))}",
+                identity=f"{__version__} {weights} {method} {read} {text_hash(text_of(cell))}",
                 environment=environment,
             )
         )
@@ -91,28 +91,24 @@ def make(sweep: Sweep, layout: Layout, *, dry_run: bool = False) -> Plan:
             model, peft = (out, "") if full else (base, out)
             needs = (f"unlearn-{cell.name}",)
             stages.append(_evaluate(evaluation, layout, cell.name, model, peft, needs, weights, environment))
-    return Plan(tuple(stages), configs)
+    return SweepStages(tuple(stages), configs)
 
 
 def _content(place: str) -> str:
     """Digest of a data folder or a file, which may change under its name; "" for the hub's and the embedded data."""
     path = Path(place)
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    return _sha256(json.dumps(hashes(path))) if path.is_dir() else ""
+        return file_hash(path)
+    return text_hash(json.dumps(hashes(path))) if path.is_dir() else ""
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_recipes(sweep: Sweep, layout: Layout) -> None:
+def write_recipes(sweep: Sweep, layout: SweepFolder) -> None:
     """One complete recipe a cell: each is a run anyone can repeat."""
     for cell in sweep.cells:
         write_whole(layout.recipe(cell.name), text_of(cell))
 
 
-def unlearn_arguments(cell: Cell, layout: Layout) -> list[str]:
+def unlearn_arguments(cell: Cell, layout: SweepFolder) -> list[str]:
     return ["unlearn", "--config", str(layout.recipe(cell.name)), "--output_dir", str(layout.result(cell.name))]
 
 
@@ -123,7 +119,7 @@ def command_of(stage: Stage) -> str:
     return " ".join([*(s for s in settings if not s.endswith("=''")), program, shlex.join(stage.command[3:])])
 
 
-def _parsed(cell: Cell, layout: Layout, dry_run: bool) -> UnlearnConfig:
+def _parsed(cell: Cell, layout: SweepFolder, dry_run: bool) -> UnlearnConfig:
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / f"{cell.name}.yaml"
         recipe.write_text(text_of(cell), encoding="utf-8")
@@ -156,7 +152,7 @@ def _with_tasks(evaluation: Evaluation, configs: dict[str, UnlearnConfig]) -> Ev
 
 def _evaluate(
     evaluation: Evaluation,
-    layout: Layout,
+    layout: SweepFolder,
     row: str,
     model: str,
     peft: str,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mllmu_tasks import strict_yaml
-from mllmu_tasks.artifacts.folders import MARK
+from mllmu_tasks.artifacts.record import RECORD
 from mllmu_tasks.results.columns import FORGET, RETAIN, Leaf
 from mllmu_tasks.results.runs import Run, Sample
 from mllmu_tasks.results.stats.means import Estimate, clustered_mean
@@ -37,7 +37,7 @@ def row(name: str, run: Run | None, folder: Path | None, vanilla: Run | None) ->
         return Row(name, failed=f"not a result: {flaws[0]}" if flaws[0].void else f"not the whole: {flaws[0]}")
     training: Mapping = {}
     if folder is not None:
-        record = strict_yaml.read(folder / MARK, f"'{folder / MARK}'")
+        record = strict_yaml.read(folder / RECORD, f"'{folder / RECORD}'")
         training = record["training"] or {"trainable_parameters": 0}
     return Row(
         name,

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from mllmu_tasks.artifacts import folders
-from mllmu_tasks.artifacts.folders import MARK, check_output, check_replacing, whole_folder
+from mllmu_tasks.artifacts.folders import check_output, check_replacing, whole_folder, write_whole
+from mllmu_tasks.artifacts.record import RECORD as MARK
 from mllmu_tasks.errors import UserError
 
 
@@ -32,13 +33,24 @@ def test_new_folder_then_replaced(tmp_path):
     assert [p.name for p in out.parent.iterdir()] == ["out"]
 
 
-def test_replaced_without_an_atomic_exchange(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+def test_what_a_kill_between_the_two_renames_left_is_brought_back(tmp_path):
     out = tmp_path / "out"
     write(out, "one")
-    write(out, "two")
-    assert content(out) == {MARK: "two"}
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    out.rename(tmp_path / ".out.old")
+    with pytest.raises(RuntimeError), whole_folder(out):
+        raise RuntimeError
+    assert content(out) == {MARK: "one"}
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_text_is_written_whole_and_leaves_no_temporary_file(tmp_path):
+    for text in ("1", "2"):
+        write_whole(tmp_path / "a" / "b.json", text)
+    assert content(tmp_path / "a") == {"b.json": "2"}
+    with pytest.raises(UserError, match="cannot be written"):
+        write_whole(tmp_path / "a", "3")
+    assert content(tmp_path / "a") == {"b.json": "2"}
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_a_failure_keeps_the_old_folder(tmp_path):

@@ -1,12 +1,23 @@
 """The cheap identity of weights: equal for equal weights, different after small edits."""
 
+import hashlib
 import json
+import os
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mllmu_tasks.artifacts.identity import local_folder, weights_fingerprint
+from mllmu_tasks.artifacts import identity
+from mllmu_tasks.artifacts.identity import (
+    digest,
+    file_hash,
+    files_hash,
+    local_folder,
+    short_hash,
+    text_hash,
+    weights_fingerprint,
+)
 from mllmu_tasks.artifacts.weight_files import INDEX, WHOLE
 from mllmu_tasks.errors import UserError
 
@@ -87,3 +98,43 @@ def test_a_file_that_ends_early(model):
 def test_a_model_that_is_nowhere():
     with pytest.raises(UserError, match="no folder here and cannot be had from the hub"):
         local_folder("nobody/nothing-of-this-name")
+
+
+def test_hashes_that_stand_in_records_keep_their_values(tmp_path):
+    config, weights = tmp_path / "adapter_config.json", tmp_path / "adapter_model.safetensors"
+    config.write_bytes(b"{}")
+    weights.write_bytes(b"abc")
+    assert text_hash("abc") == file_hash(weights) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert digest(["a", b"bc"]) == "9a8acca1b6c6c0befd3fbc756aed625da998c998f7252e738c4ef061906b9b21"
+    assert short_hash("abc") == digest(["abc"])[:16]
+    assert short_hash("") == ""
+    parts = b"adapter_config.json" + hashlib.sha256(b"{}").digest()
+    parts += b"adapter_model.safetensors" + hashlib.sha256(b"abc").digest()
+    assert files_hash([config, weights]) == hashlib.sha256(parts).hexdigest()
+
+
+def test_a_file_is_read_again_when_its_bytes_change_at_once_and_in_length_not(tmp_path):
+    file = tmp_path / "rows"
+    hashes = []
+    for content in (b"one", b"two", b"six"):
+        file.write_bytes(content)
+        hashes.append(file_hash(file))
+    assert hashes == [hashlib.sha256(content).hexdigest() for content in (b"one", b"two", b"six")]
+
+
+def test_a_settled_file_is_read_once_and_again_after_a_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "SETTLED_NS", 0)
+    file = tmp_path / "rows"
+    file.write_bytes(b"one")
+    assert file_hash(file) == file_hash(file) == hashlib.sha256(b"one").hexdigest()
+    os.utime(file, ns=(1, 1))
+    file.write_bytes(b"four")
+    assert file_hash(file) == hashlib.sha256(b"four").hexdigest()
+
+
+def test_the_hubs_name_of_a_blob_is_its_hash(tmp_path):
+    blob = tmp_path / ("0" * 64)
+    blob.write_bytes(b"abc")
+    link = tmp_path / "train.parquet"
+    link.symlink_to(blob)
+    assert file_hash(link) == "0" * 64

@@ -13,8 +13,9 @@ from adapters import make_adapter
 from asking import MIXED, SETTINGS, ask, document, picture
 from places import TESTS
 
+from mllmu_tasks.artifacts.identity import ImageHashes
 from mllmu_tasks.harness import answer_store
-from mllmu_tasks.harness.answer_store import PROCESS, ImageHashes, Journal, request_keys, tidy
+from mllmu_tasks.harness.answer_store import PROCESS, Journal, request_keys, tidy
 from mllmu_tasks.harness.hf import MllmuHf
 
 

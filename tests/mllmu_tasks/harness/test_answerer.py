@@ -6,7 +6,7 @@ from adapters import make_adapter, make_prompt_folder
 from asking import MIXED, ask
 
 from mllmu_tasks.artifacts.adapter_folder import read_adapter
-from mllmu_tasks.artifacts.identity import weights_fingerprint
+from mllmu_tasks.artifacts.identity import short_hash, weights_fingerprint
 from mllmu_tasks.harness import answerer
 from mllmu_tasks.harness.hf import MllmuHf
 from mllmu_tasks.harness.peft_backend import MllmuPeft
@@ -67,7 +67,7 @@ def test_where_a_system_text_is_from(folders, tmp_path):
     base = folders("llava")
     prompt = make_prompt_folder(base, tmp_path / "p", "You know nobody.")
     by_adapter, by_hand = noted_of(base, peft=str(prompt)), noted_of(base, system_prompt="You know nobody.")
-    assert by_adapter["system"] == by_hand["system"] == answerer.text_hash("You know nobody.")
+    assert by_adapter["system"] == by_hand["system"] == short_hash("You know nobody.")
     assert (by_adapter["system_of"], by_hand["system_of"]) == ("adapter", "command line")
     assert noted_of(base)["system"] == ""
     assert noted_of(base)["forms"] != noted_of(base, prompt_style="official")["forms"]

@@ -8,7 +8,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_unlearn.experiments.demo import (
     METHODS,
     MODELS,
-    Layout,
+    DemoFolder,
     complete,
     evaluation_command,
     plan,
@@ -18,7 +18,7 @@ from mllmu_unlearn.experiments.demo import (
 
 @pytest.fixture
 def layout(tmp_path):
-    return Layout(tmp_path)
+    return DemoFolder(tmp_path)
 
 
 def by_name(stages):

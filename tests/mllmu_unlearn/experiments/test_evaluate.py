@@ -1,11 +1,9 @@
 """`mllmu eval`: the plan of its runs, and a base model that is as before when an adapter is out again."""
 
-import io
 from pathlib import Path
 
 import pytest
 import tiny_models
-import yaml
 from adapters import make_adapter, make_prompt_folder, save_adapter
 from asking import MIXED, ask
 from peft import LoraConfig, get_peft_model
@@ -16,7 +14,7 @@ from mllmu_tasks.errors import UserError
 from mllmu_tasks.harness.hf import MllmuHf
 from mllmu_tasks.models.base_model import shared_bases, touches_vision
 from mllmu_unlearn.cli.evaluate import parse
-from mllmu_unlearn.experiments.evaluate import load_task_file, plan
+from mllmu_unlearn.experiments.evaluate import plan
 
 
 @pytest.fixture(scope="module")
@@ -116,23 +114,6 @@ def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
         one.clean()
         assert not base.features
         assert not kept.kept
-
-
-def test_yaml_without_a_file():
-    assert load_task_file(io.StringIO("a: 1")) == load_task_file("a: 1") == load_task_file(b"a: 1") == {"a": 1}
-
-
-def test_task_files_are_read_by_the_safe_loader(tmp_path, monkeypatch):
-    """Of all tags only lmms-eval's own, with the meaning that it has at that moment."""
-    file = tmp_path / "task.yaml"
-    file.write_text("task: one\nscore: !function here.score\n")
-    monkeypatch.setattr(yaml.FullLoader, "yaml_constructors", dict(yaml.FullLoader.yaml_constructors))
-    for meaning in ("first", "second"):
-        yaml.FullLoader.add_constructor("!function", lambda loader, node, m=meaning: (m, loader.name, node.value))
-        with file.open("rb") as stream:
-            assert load_task_file(stream) == {"task": "one", "score": (meaning, str(file), "here.score")}
-    with pytest.raises(yaml.constructor.ConstructorError, match="python/tuple"):
-        load_task_file("a: !!python/tuple [1, 2]")
 
 
 def touches_vision_of(model, adapter):

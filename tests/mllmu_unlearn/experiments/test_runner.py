@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mllmu_tasks.errors import UserError
-from mllmu_unlearn.experiments.runner import Runner, Stage, write_whole
+from mllmu_unlearn.experiments.runner import Runner, Stage
 
 
 class Record:
@@ -119,13 +119,6 @@ def test_interrupt_ends_the_children_and_keeps_what_is_finished(tmp_path):
         os.kill(child, 0)
     assert (tmp_path / "stages" / "quick.json").exists()
     assert not (tmp_path / "stages" / "slow.json").exists()
-
-
-def test_write_whole_leaves_no_temporary_file(tmp_path):
-    write_whole(tmp_path / "a" / "b.json", "1")
-    write_whole(tmp_path / "a" / "b.json", "2")
-    assert [f.name for f in (tmp_path / "a").iterdir()] == ["b.json"]
-    assert (tmp_path / "a" / "b.json").read_text() == "2"
 
 
 def test_keep_going_notes_what_failed_and_leaves_out_what_needs_it(tmp_path):

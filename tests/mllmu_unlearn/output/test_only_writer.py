@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mllmu_tasks.artifacts.folders import MARK, whole_folder
+from mllmu_tasks.artifacts.folders import whole_folder
 from mllmu_tasks.artifacts.only_writer import only_writer
+from mllmu_tasks.artifacts.record import RECORD as MARK
 from mllmu_tasks.errors import UserError
 from mllmu_unlearn.config.commands import UnlearnConfig, parse
 from mllmu_unlearn.output.export import link, merge

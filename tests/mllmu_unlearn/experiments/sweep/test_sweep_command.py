@@ -88,7 +88,7 @@ def test_content_that_changes_under_its_name_runs_again(tmp_path):
     file.write_text(yaml.safe_dump({**content, "evaluate": {"tasks": "mllmu_15"}}))
 
     def identities():
-        return [stage.identity for stage in plan.make(grid.read(file), plan.Layout(tmp_path / "out")).stages]
+        return [stage.identity for stage in plan.make(grid.read(file), plan.SweepFolder(tmp_path / "out")).stages]
 
     def changed(before, after):
         return [one != other for one, other in zip(before, after, strict=True)]
