@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mllmu_tasks.errors import UserError, shown
+from mllmu_tasks.artifacts.folders import write_whole
+from mllmu_tasks.errors import UserError, reason_of, shown
 from mllmu_tasks.scorers import base
-from mllmu_tasks.scorers.judge.cache import write_whole
 from mllmu_tasks.scorers.metrics import Metric, check_names, read_metrics
-from mllmu_tasks.strict_json import expect, expect_number, loads, reason
+from mllmu_tasks.strict_json import expect, expect_number, loads
 from mllmu_tasks.text_safety import one_line
 from mllmu_tasks.user_files import open_regular
 
@@ -118,7 +118,7 @@ def _open(place: Path) -> dict[str, Any]:
 
 
 def _damaged(place: Path, error: ValueError) -> UserError:
-    return UserError(f"'{place}' is no file of a scorer's columns ({reason(error)}); remove it, and score again.")
+    return UserError(f"'{place}' is no file of a scorer's columns ({reason_of(error)}); remove it, and score again.")
 
 
 def _parse(data: dict[str, Any]) -> tuple[str, dict[str, str], list[Joined]]:
