@@ -49,7 +49,9 @@ def join(folder: Path, leaf: str, metric: str, value: float, low: float, high: f
     rows = [json.loads(line) for line in samples.read_text().splitlines()]
     named = [[leaf, row["person"], row["question_index"], {metric: value}] for row in rows[: len(rows) - leave_out]]
     content = {
+        "schema": 1,
         "scorer": "outside",
+        "about": {},
         "metrics": {metric: METRIC | {"low": low, "high": high}},
         "of": {leaf: hashlib.sha256(samples.read_bytes()).hexdigest()},
         "rows": named,

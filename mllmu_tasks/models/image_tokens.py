@@ -64,7 +64,11 @@ def watch(model: PreTrainedModel) -> None:
         watched.runs = inputs.pop(RUNS, None)
         return args, inputs
 
+    def forget(module: nn.Module, args: tuple, output: Any) -> None:
+        watched.runs = None  # features may be asked for outside a forward, too
+
     model.register_forward_pre_hook(take, with_kwargs=True)
+    model.register_forward_hook(forget, always_call=True)
 
 
 class _Watch:

@@ -34,7 +34,7 @@ def test_gold_scores_one_on_every_metric_of_every_leaf(gold):
 
 def test_every_leaf_carries_its_facts_and_a_clustered_error(gold):
     (run,) = load_runs([gold.folder])
-    assert set(run.leaves) == set(leaves())
+    assert {leaf.name for leaf in run.leaves} == {leaf.name for leaf in leaves()}
     for leaf in leaves():
         facts = run.facts[leaf.name]
         assert facts["data"] == "mini"

@@ -288,7 +288,7 @@ def test_rmu_aims_at_a_random_direction_and_keeps_the_rest():
     from mllmu_unlearn.toolbox.side import Counts, Reference, Side
 
     text = SimpleNamespace(get_text_config=lambda: SimpleNamespace(hidden_size=5))
-    context = SimpleNamespace(model=SimpleNamespace(config=text), config=SimpleNamespace(seed=3))
+    context = SimpleNamespace(model=SimpleNamespace(config=text), seed=3)
     method = get("rmu")(steering=2.0, gamma=3.0, alpha=0.5)
     method.prepare(context)
     assert method.target.norm().item() == pytest.approx(2.0)

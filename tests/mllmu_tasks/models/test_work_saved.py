@@ -45,9 +45,9 @@ def test_the_examples_of_a_leaf_are_prefilled_once(evaluation):
 
 def test_letters_take_a_token_or_two(evaluation):
     counts, asked = evaluation
-    letters = sum(prompt.reading.letter for _, prompt in asked)
+    letters = sum(prompt.reading.short for _, prompt in asked)
     assert letters == 780
-    others = sum(prompt.settings["max_new_tokens"] for _, prompt in asked if not prompt.reading.letter)
+    others = sum(prompt.settings["max_new_tokens"] for _, prompt in asked if not prompt.reading.short)
     assert counts.tokens_decoded < others / 5 + 2 * letters
     assert counts.questions == len(asked) == 1404
     assert counts.unanswered == counts.by_generate == counts.batches_split == 0

@@ -110,7 +110,7 @@ def test_features_that_an_adapter_changed_go_with_it(model, tmp_path):
         one = MllmuHf(pretrained=str(model), device="cpu", peft=str(tmp_path / "lora"))
         ask(one, MIXED)
         base, (kept,) = one.base, one.base.features.values()
-        assert kept.size
+        assert kept.kept
         one.clean()
         assert not base.features
         assert not kept.kept

@@ -99,14 +99,13 @@ def test_code_holds_backticks():
 
 def test_every_printer_of_outside_text_uses_this_room():
     """Control characters are known here alone."""
-    root = ROOT
     own = sorted(
-        file.relative_to(root).as_posix()
+        file.relative_to(ROOT).as_posix()
         for package in ("mllmu_tasks", "mllmu_unlearn")
-        for file in (root / package).rglob("*.py")
+        for file in (ROOT / package).rglob("*.py")
         if re.search(r"\\x7f-\\x9f|\\ud800-\\udfff", file.read_text(encoding="utf-8"))
     )
-    assert own == ["mllmu_tasks/text_safety.py", "mllmu_tasks/strict_json.py"]
+    assert own == ["mllmu_tasks/strict_json.py", "mllmu_tasks/text_safety.py"]
 
 
 EVIL = '=1+1;[l](mailto:a@t.test)<img src=x>|\n\n# h\x1b]8;;x:t.test\x07\x9b31m\u202eevil\u2028"\ud800'
