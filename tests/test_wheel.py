@@ -18,7 +18,7 @@ def test_the_wheel_holds_task_yamls_mini_data_and_recipes(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     yamls = {Path(name).stem for name in names if name.startswith("mllmu_tasks/task_yamls/")}
     assert {leaf.name for leaf in leaves()} | {"mllmu", "mllmu_10", "mllmu_15"} <= yamls
-    for folder in ("mllmu_tasks/benchmarks/mini", "mllmu_unlearn/recipes", "mllmu_tasks/results"):
+    for folder in ("mllmu_tasks/benchmarks/mini", "mllmu_unlearn/recipes", "mllmu_tasks/benchmarks/mllmu"):
         data = [p for p in (ROOT / folder).rglob("*") if p.suffix in (".yaml", ".parquet", ".safetensors", ".json")]
         assert data
         assert {str(path.relative_to(ROOT)) for path in data} <= names

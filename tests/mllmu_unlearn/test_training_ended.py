@@ -38,7 +38,8 @@ def test_a_signal_keeps_checkpoints_and_leaves_no_process(checkpoint, data, tmp_
     finally:
         process.kill()
     assert process.returncode == code, said[-3000:]
-    assert "Traceback" not in said
+    if "--dataloader_num_workers" not in more:  # torch's loader process may die in a trace of its own
+        assert "Traceback" not in said
     if "--accelerate_config" not in more:  # there the processes print in their own order, or not any more
         assert f"Kept {checkpoints(work)[-1][1]}; the same command with --resume_from_checkpoint goes on." in said
     assert naming(str(out)) == []

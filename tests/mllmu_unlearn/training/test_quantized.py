@@ -8,6 +8,7 @@ from transformers import AutoModelForImageTextToText
 
 from mllmu_tasks.benchmarks.mini import checkpoint
 from mllmu_tasks.errors import UserError
+from mllmu_unlearn.config import options
 from mllmu_unlearn.config.commands import FinetuneConfig, UnlearnConfig, parse
 from mllmu_unlearn.training import base_model, quantized, run
 
@@ -57,6 +58,6 @@ def test_what_cannot_work_is_said(monkeypatch):
         parse(FinetuneConfig, [*plain, "--load_in_4bit"])
     with pytest.raises(UserError, match="nf4"):
         parse(UnlearnConfig, [*plain, *BASE, "--bnb_4bit_quant_type", "int4"])
-    monkeypatch.setattr(quantized, "find_spec", lambda package: None)
+    monkeypatch.setattr(options, "find_spec", lambda package: None)
     with pytest.raises(UserError, match=r"pip install 'mllmu\[quantized\]'"):
         parse(UnlearnConfig, [*plain, *BASE])

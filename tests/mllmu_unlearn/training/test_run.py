@@ -429,7 +429,7 @@ def test_merge_refuses_what_it_cannot_merge(flags, tmp_path):
     with pytest.raises(UserError, match="has other weights"):
         merge(adapter, tmp_path / "merged")
     (adapter / "unlearning.yaml").unlink()
-    with pytest.raises(UserError, match=r"has no unlearning.yaml of ours that leads to its base model"):
+    with pytest.raises(UserError, match=r"has no unlearning.yaml of ours that names its base model"):
         merge(adapter, tmp_path / "merged")
     (adapter / "adapter_config.json").write_text("{half")
     with pytest.raises(UserError, match="is no JSON"):

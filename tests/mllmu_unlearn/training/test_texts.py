@@ -123,7 +123,9 @@ def test_a_checkpoint_without_all_tensors(base, finetune, lost, tmp_path):
 
 def test_what_a_processor_says_is_one_sentence(base, finetune):
     (base / "chat_template.jinja").write_text("{{ raise_exception('only words') }}")
-    with pytest.raises(UserError, match=r"could not prepare the question .* of person 001 with . images .*only words"):
+    with pytest.raises(
+        UserError, match=r"person 001: the model's chat template does not take these turns .*only words"
+    ):
         finetune()
 
 
